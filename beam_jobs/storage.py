@@ -1,0 +1,182 @@
+"""Files, local or in a bucket: one small set of verbs over the local disk and Beam's filesystems."""
+
+import glob
+import hashlib
+import importlib.util
+import os
+import shutil
+from dataclasses import dataclass
+from typing import BinaryIO, cast
+
+from beam_jobs.errors import DataError, listed, nearest
+
+PACKAGE_SCHEME = "package://"
+
+
+@dataclass(frozen=True)
+class FileInfo:
+    """A file that exists: its path and its size in bytes."""
+
+    path: str
+    size: int
+
+
+def is_remote(path: str) -> bool:
+    """Whether the path names a bucket (or any scheme but `file://`) and so goes through Beam."""
+    return "://" in path and not path.startswith(("file://", PACKAGE_SCHEME))
+
+
+def resolve(path: str, base: str = "") -> str:
+    """Turns a path of a configuration into one that can be opened.
+
+    `package://name/inner/file` is looked up inside the installed package `name`, without importing it;
+    `file://` and `~` are expanded; a relative path is taken from `base`.
+
+    Raises:
+      DataError: the package is not installed.
+    """
+    if path.startswith(PACKAGE_SCHEME):
+        package, _, inner = path.removeprefix(PACKAGE_SCHEME).partition("/")
+        found = importlib.util.find_spec(package) if package.isidentifier() else None
+        if found is None or not found.submodule_search_locations:
+            raise DataError(
+                f"'{path}': no package '{package}' is installed in this environment.",
+                f"Install it, or check the spelling: {PACKAGE_SCHEME}<package>/<path inside it>.",
+            )
+        return os.path.join(found.submodule_search_locations[0], inner)
+    if is_remote(path):
+        return path
+    return os.path.abspath(os.path.join(base, os.path.expanduser(path.removeprefix("file://"))))
+
+
+def expand(pattern: str) -> list[FileInfo]:
+    """Lists the files that a path, a directory or a glob stands for, sorted by path.
+
+    A directory stands for the files directly in it; names that begin with `.` or `_` are passed over.
+
+    Raises:
+      DataError: nothing is there; the message names the nearest existing path.
+    """
+    files = _expand_remote(pattern) if is_remote(pattern) else _expand_local(pattern)
+    if not files:
+        raise _nothing_at(pattern)
+    return sorted(files, key=lambda file: file.path)
+
+
+def _expand_local(pattern: str) -> list[FileInfo]:
+    if os.path.isdir(pattern):
+        names = [os.path.join(pattern, name) for name in os.listdir(pattern)]
+    elif os.path.exists(pattern):
+        return [FileInfo(pattern, os.path.getsize(pattern))]
+    else:
+        names = glob.glob(pattern, recursive=True)
+    return [FileInfo(name, os.path.getsize(name)) for name in names if _is_data(name) and os.path.isfile(name)]
+
+
+def _expand_remote(pattern: str) -> list[FileInfo]:
+    from apache_beam.io.filesystems import FileSystems
+
+    found = FileSystems.match([pattern, pattern.rstrip("/") + "/*"])
+    files = {m.path: FileInfo(m.path, m.size_in_bytes) for result in found for m in result.metadata_list}
+    return [file for path, file in files.items() if _is_data(path) and not path.endswith("/")]
+
+
+def _is_data(path: str) -> bool:
+    return not os.path.basename(path).startswith((".", "_"))
+
+
+def _nothing_at(pattern: str) -> DataError:
+    if is_remote(pattern):
+        return DataError(f"'{pattern}' matches no file.", "Check the bucket, the path and your permission to list it.")
+    if os.path.isdir(pattern):
+        return DataError(
+            f"The directory '{pattern}' holds no data file.", "Put the table's files there, or name another path."
+        )
+    folder = os.path.dirname(pattern)
+    while folder and not os.path.isdir(folder):
+        folder, pattern = os.path.dirname(folder), folder
+    siblings = sorted(os.listdir(folder or "."))
+    return DataError(
+        f"'{pattern}' does not exist.{nearest(os.path.basename(pattern), siblings)}",
+        f"'{folder}' holds: {listed(siblings)}." if siblings else f"'{folder}' is empty.",
+    )
+
+
+def open_input(path: str) -> BinaryIO:
+    """Opens a file for reading bytes as they are stored: nothing is decompressed."""
+    if not is_remote(path):
+        return open(path, "rb")
+    from apache_beam.io.filesystem import CompressionTypes
+    from apache_beam.io.filesystems import FileSystems
+
+    return cast(BinaryIO, FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED))
+
+
+def open_output(path: str) -> BinaryIO:
+    """Opens a file for writing bytes, making local folders on the way."""
+    if not is_remote(path):
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        return open(path, "wb")
+    from apache_beam.io.filesystem import CompressionTypes
+    from apache_beam.io.filesystems import FileSystems
+
+    return cast(BinaryIO, FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED))
+
+
+def exists(path: str) -> bool:
+    """Whether a file (or, locally, a folder) is there."""
+    if not is_remote(path):
+        return os.path.exists(path)
+    from apache_beam.io.filesystems import FileSystems
+
+    return bool(FileSystems.exists(path))
+
+
+def move(source: str, target: str) -> None:
+    """Renames a file, replacing the target. Moving again after success is no error, so retries are safe."""
+    if not exists(source) and exists(target):
+        return
+    if not is_remote(target):
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        os.replace(source, target)
+        return
+    from apache_beam.io.filesystems import FileSystems
+
+    FileSystems.rename([source], [target])
+
+
+def remove_tree(path: str) -> None:
+    """Deletes a folder and all in it, if it is there."""
+    if not is_remote(path):
+        shutil.rmtree(path, ignore_errors=True)
+        return
+    from apache_beam.io.filesystems import FileSystems
+
+    found = [m.path for m in FileSystems.match([path.rstrip("/") + "/**"])[0].metadata_list]
+    if found:
+        FileSystems.delete(found)
+
+
+def read_text(path: str) -> str:
+    """Reads a whole UTF-8 file."""
+    with open_input(path) as stream:
+        return stream.read().decode()
+
+
+def write_text(path: str, text: str) -> None:
+    """Writes a whole UTF-8 file so that a reader sees all of it or none."""
+    temporary = path if is_remote(path) else f"{path}.tmp"
+    with open_output(temporary) as stream:
+        stream.write(text.encode())
+    if temporary != path:
+        os.replace(temporary, path)
+
+
+def content_digest(path: str) -> str:
+    """BLAKE2b-128 of a local file's bytes, or the store's own checksum of a remote one, in hexadecimal."""
+    if is_remote(path):
+        from apache_beam.io.filesystems import FileSystems
+
+        return str(FileSystems.checksum(path))
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()

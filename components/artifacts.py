@@ -1,0 +1,32 @@
+"""Artifact types that TFX has no word for."""
+
+from tfx.types.artifact import Artifact, Property, PropertyType
+
+ROWS = Property(type=PropertyType.INT)
+
+
+class SourceTable(Artifact):
+    """A table from outside as Braid reads it: a manifest, and Parquet files unless read in place."""
+
+    TYPE_NAME = "SourceTable"
+    PROPERTIES = {"rows": ROWS}  # noqa: RUF012  TFX's own way to declare them
+
+
+class Rejects(Artifact):
+    """The rows that could not be read: file, position, raw text, reason."""
+
+    TYPE_NAME = "Rejects"
+    PROPERTIES = {"rows": ROWS}  # noqa: RUF012
+
+
+class PreparedTable(Artifact):
+    """The table that a prepare step wrote."""
+
+    TYPE_NAME = "PreparedTable"
+    PROPERTIES = {"rows": ROWS}  # noqa: RUF012
+
+
+class FeatureImportances(Artifact):
+    """The small list of features: gain, permutation importance, rank, kept or why not."""
+
+    TYPE_NAME = "FeatureImportances"

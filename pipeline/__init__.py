@@ -1,0 +1,1 @@
+"""Composes, runs and inspects pipelines; owns configuration and the command line."""
