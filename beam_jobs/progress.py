@@ -22,6 +22,7 @@ class Progress:
     rejected: int = 0
     written: int = 0
     chunks: int = 0
+    expected: int = 0
     note: str = ""
 
 
@@ -36,6 +37,11 @@ def advance(job: str, step: Progress) -> None:
     for name in ("read", "rejected", "written", "chunks"):
         Metrics.counter(job, name).inc(getattr(step, name))
     _tell(step)
+
+
+def expect(rows: int) -> None:
+    """Tells the listeners how many rows the job will read, so that they can tell the time left."""
+    _tell(Progress(expected=rows))
 
 
 def note(text: str) -> None:

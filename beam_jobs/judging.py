@@ -1,0 +1,326 @@
+"""Judging models on labelled rows: one Beam job, all models on the same rows, statistics a slice.
+
+A chunk of the examples is read, scored and counted by one fused function; what leaves it is its statistics, which
+merge in any order. Which values of the slice columns are frequent enough for a slice is counted first.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import apache_beam as beam
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from beam_jobs import jackknife, metrics, progress, storage
+from beam_jobs.errors import BraidError, DataError, listed, nearest
+from beam_jobs.judgement import CANDIDATE, Question, SliceKey, Tallies, Tally, merge_tallies, report
+from beam_jobs.metric_statistics import (
+    OVERALL_BINS,
+    SLICE_BINS,
+    Floats,
+    Ints,
+    Rows,
+    SliceStatistics,
+    binary_statistics,
+    multiclass_statistics,
+    regression_statistics,
+)
+from beam_jobs.progress import Progress
+from beam_jobs.slicing import Slices, ValueCounts, add_counts, check_slices, count_values
+from beam_jobs.table import ROW, ROW_GROUP_ROWS, Part, Table, row_id
+
+MOST_CHUNKS = 256
+"""About how many chunks a large table is cut into: each sends its statistics on."""
+
+
+class Predictor(Protocol):
+    """A model as a worker uses it; `components.scoring.Scorer` is one."""
+
+    def predict(self, batch: pa.RecordBatch) -> npt.NDArray[np.float32]:
+        """(rows,): probability of the positive class, or value; or (rows, classes): probabilities."""
+
+    def labels(self, batch: pa.RecordBatch) -> npt.NDArray[np.float32]:
+        """(rows,): the class's code, or the value; NaN where the label is missing."""
+
+
+@dataclass(frozen=True)
+class Judging:
+    """One job.
+
+    Attributes:
+      models: what loads each model in a worker, picklable; `CANDIDATE` is among them, and its labels count.
+      columns: what the models read, the label included.
+      slices: the columns to slice by.
+      output: where the report is written, see `judgement`.
+    """
+
+    job: str
+    question: Question
+    models: Mapping[str, Callable[[], Predictor]]
+    columns: tuple[str, ...]
+    slices: tuple[str, ...]
+    output: str
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Neighbouring row groups of one file.
+
+    Attributes:
+      first: the `_row` of the first row, for files that do not store it; else None.
+    """
+
+    path: str
+    split: str
+    row_groups: tuple[int, ...]
+    first: int | None
+
+
+def chunks_of(table: Table, splits: Sequence[str]) -> list[Chunk]:
+    """Cuts the splits into chunks of one row group or more.
+
+    Raises:
+      DataError: the table has no row in one of the splits.
+    """
+    for split in splits:
+        if not table.splits.get(split):
+            raise DataError(
+                f"The examples have no row in split '{split}'.{nearest(split, table.splits)}",
+                f"Their splits: {listed(f'{name} ({rows:,} rows)' for name, rows in table.splits.items())}.",
+            )
+    rows = sum(table.splits[split] for split in splits)
+    enough = max(ROW_GROUP_ROWS, rows // MOST_CHUNKS)
+    return [chunk for split in splits for part in table.in_split(split) for chunk in _cut(table, part, enough)]
+
+
+def _cut(table: Table, part: Part, enough: int) -> Iterator[Chunk]:
+    start, gathered, rows_before = 0, 0, 0
+    for place, rows in enumerate(part.row_groups):
+        gathered += rows
+        if gathered >= enough or place == len(part.row_groups) - 1:
+            first = None if table.stores_rows else row_id(part.chunk, rows_before)
+            yield Chunk(table.path(part), part.split, tuple(range(start, place + 1)), first)
+            start, gathered, rows_before = place + 1, 0, rows_before + gathered
+
+
+def read_chunk(chunk: Chunk, columns: Iterable[str]) -> Iterator[pa.RecordBatch]:
+    """Streams the columns of a chunk, `_row` last."""
+    wanted = list(dict.fromkeys(columns))
+    with storage.open_input(chunk.path) as stream:
+        file, place = pq.ParquetFile(stream), 0
+        stored = [*wanted, ROW] if chunk.first is None else wanted
+        for batch in file.iter_batches(ROW_GROUP_ROWS, row_groups=list(chunk.row_groups), columns=stored):
+            if chunk.first is not None:
+                ids = np.arange(batch.num_rows, dtype=np.int64) + chunk.first + place
+                batch = batch.append_column(ROW, pa.array(ids))
+            place += batch.num_rows
+            yield batch
+
+
+def judge_batch(
+    batch: pa.RecordBatch, split: str, judging: Judging, predictors: Mapping[str, Predictor], slices: Slices
+) -> Tallies:
+    """Scores a batch and counts it.
+
+    Args:
+      batch: `judging.columns`, `judging.slices` and `_row`.
+
+    Raises:
+      DataError: a label or a prediction is not what the task allows.
+    """
+    labels = _checked_labels(predictors[CANDIDATE].labels(batch), judging.question)
+    labelled = ~np.isnan(labels)
+    known = batch if labelled.all() else batch.filter(pa.array(labelled))
+    predictions = {
+        name: _checked_predictions(np.asarray(predictor.predict(known)), known.num_rows, name, judging.question)
+        for name, predictor in predictors.items()
+    }
+    groups = jackknife.groups(known.column(ROW).to_numpy())
+    tallies: dict[SliceKey, Tally] = {}
+    for column in ("", *judging.slices):
+        names = slices.names(column) if column else ("",)
+        numbers = slices.numbers(batch, column) if column else np.zeros(batch.num_rows, np.int64)
+        bins = SLICE_BINS if column else OVERALL_BINS
+        counted = {
+            name: _statistics(
+                judging.question.task,
+                Rows(labels[labelled], predicted, groups, numbers[labelled], len(names), bins),
+            )
+            for name, predicted in predictions.items()
+        }
+        tallies.update(_tallies(split, column, names, numbers[~labelled], counted))
+    return tallies
+
+
+def _tallies(
+    split: str, column: str, names: Sequence[str], unlabelled: Ints, counted: Mapping[str, Sequence[SliceStatistics]]
+) -> Tallies:
+    without = np.bincount(unlabelled, minlength=len(names)).tolist()
+    every = {
+        SliceKey(split, column, value): Tally(without[n], {model: each[n] for model, each in counted.items()})
+        for n, value in enumerate(names)
+    }
+    return {key: tally for key, tally in every.items() if tally.unlabelled or tally.models[CANDIDATE].rows}
+
+
+def _statistics(task: str, rows: Rows) -> Sequence[SliceStatistics]:
+    if task == metrics.BINARY:
+        return binary_statistics(rows)
+    return multiclass_statistics(rows) if task == metrics.MULTICLASS else regression_statistics(rows)
+
+
+def _checked_labels(labels: npt.NDArray[np.float32], question: Question) -> Floats:
+    known = labels[~np.isnan(labels)].astype(np.float64)
+    if question.task == metrics.REGRESSION:
+        wrong = known[~np.isfinite(known)]
+    else:
+        wrong = known[~np.isin(known, np.arange(len(question.classes)))]
+    if len(wrong):
+        raise DataError(
+            f"Label '{question.label}' is {wrong[0]:g} in {len(wrong):,} rows of one batch, "
+            f"which a {question.task} model cannot be judged on.",
+            f"Its classes: {listed(question.classes)}." if question.classes else "Leave such rows out in the query.",
+        )
+    return labels.astype(np.float64)
+
+
+def _checked_predictions(
+    predictions: npt.NDArray[np.float32], rows: int, model: str, question: Question
+) -> npt.NDArray[np.float32]:
+    shape = (rows, len(question.classes)) if question.task == metrics.MULTICLASS else (rows,)
+    if predictions.shape != shape:
+        raise DataError(f"The {model} predicts an array of shape {predictions.shape} where {shape} is expected.")
+    if question.task == metrics.REGRESSION:
+        fine = np.isfinite(predictions)
+    else:
+        fine = (predictions >= 0) & (predictions <= 1)
+    if not fine.all():
+        wrong = predictions[~fine]
+        what = "a finite number" if question.task == metrics.REGRESSION else "a probability"
+        raise DataError(f"The {model} predicts {wrong.flat[0]:g} where {what} is expected ({wrong.size:,} times).")
+    return predictions
+
+
+@contextmanager
+def _kept_errors() -> Iterator[None]:
+    """Around work in a worker: the user's errors survive the thread."""
+    try:
+        yield
+    except BraidError as error:
+        raise progress.failed(error) from None
+
+
+class JudgeExamples(beam.PTransform[beam.Pipeline, beam.PCollection[str]]):
+    """Judges the models on a table's splits, writes the report, and yields where it is.
+
+    Raises:
+      DataError: on construction, when splits, columns or slice columns are not in the table.
+    """
+
+    def __init__(self, table: Table, judging: Judging) -> None:
+        super().__init__()
+        check_columns(table.schema, judging.columns)
+        check_slices(table.schema, judging.slices)
+        self.chunks = chunks_of(table, judging.question.splits)
+        self.judging = judging
+
+    def expand(self, pipeline: beam.Pipeline) -> beam.PCollection[str]:
+        """Counts the slices' values, then the statistics."""
+        slices = beam.pvalue.AsSingleton(pipeline | "FindSlices" >> _FindSlices(self.chunks, self.judging))
+        return (
+            pipeline
+            | "Chunks" >> beam.Create(self.chunks)
+            | "Spread" >> beam.Reshuffle()
+            | "Judge" >> beam.ParDo(_JudgeChunk(self.judging), slices)
+            | "Merge" >> beam.CombineGlobally(merge_tallies)
+            | "Report" >> beam.Map(_write_report, slices, self.judging)
+        )
+
+
+def check_columns(schema: pa.Schema, columns: Sequence[str]) -> None:
+    """Refuses a table that lacks a column which a model reads.
+
+    Raises:
+      DataError: names the first one.
+    """
+    for name in columns:
+        if name not in schema.names:
+            raise DataError(
+                f"The examples have no column '{name}', which the model reads.{nearest(name, schema.names)}",
+                f"They have: {listed(schema.names)}. Prepare them as for training, or train again.",
+            )
+
+
+class _FindSlices(beam.PTransform[beam.Pipeline, beam.PCollection[Slices]]):
+    """The slices' values from a first pass that reads the slice columns alone."""
+
+    def __init__(self, chunks: list[Chunk], judging: Judging) -> None:
+        super().__init__()
+        self.chunks, self.columns = chunks, judging.slices
+
+    def expand(self, pipeline: beam.Pipeline) -> beam.PCollection[Slices]:
+        if not self.columns:
+            return pipeline | "None" >> beam.Create([Slices({}, {})])
+        return (
+            pipeline
+            | "Chunks" >> beam.Create(self.chunks)
+            | "Spread" >> beam.Reshuffle()
+            | "Count" >> beam.Map(_count_chunk, self.columns)
+            | "Merge" >> beam.CombineGlobally(_add_counts)
+            | "Choose" >> beam.Map(Slices.most_frequent)
+        )
+
+
+def _count_chunk(chunk: Chunk, columns: Sequence[str]) -> ValueCounts:
+    with _kept_errors():
+        return add_counts(count_values(batch, columns) for batch in read_chunk(chunk, columns))
+
+
+def _add_counts(parts: Iterable[ValueCounts]) -> ValueCounts:
+    with _kept_errors():
+        return add_counts(parts)
+
+
+class _JudgeChunk(beam.DoFn):
+    """Reads, scores and counts a chunk."""
+
+    def __init__(self, judging: Judging) -> None:
+        self.judging = judging
+        self.predictors: dict[str, Predictor] = {}
+
+    def setup(self) -> None:
+        with _kept_errors():
+            self.predictors = {name: load() for name, load in self.judging.models.items()}
+
+    def process(self, chunk: Chunk, slices: Slices) -> Iterator[Tallies]:
+        with _kept_errors():
+            tallies, rows = self._judge(chunk, slices)
+        progress.advance(self.judging.job, Progress(read=rows, chunks=1))
+        yield tallies
+
+    def _judge(self, chunk: Chunk, slices: Slices) -> tuple[Tallies, int]:
+        tallies: Tallies = {}
+        rows = 0
+        for batch in read_chunk(chunk, (*self.judging.columns, *self.judging.slices)):
+            judged = judge_batch(batch, chunk.split, self.judging, self.predictors, slices)
+            tallies = merge_tallies([tallies, judged])
+            rows += batch.num_rows
+        return tallies, rows
+
+
+def _write_report(tallies: Tallies, slices: Slices, judging: Judging) -> str:
+    with _kept_errors():
+        found = report(tallies, slices, judging.question)
+    storage.write_text(judging.output, json.dumps(found, indent=1, allow_nan=False))
+    return judging.output
+
+
+def read_report(path: str) -> dict[str, Any]:
+    """The report that `JudgeExamples` wrote."""
+    found: dict[str, Any] = json.loads(storage.read_text(path))
+    return found

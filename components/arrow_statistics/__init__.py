@@ -1,0 +1,1 @@
+"""Statistics of examples by TFDV, from Arrow batches."""

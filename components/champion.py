@@ -1,0 +1,31 @@
+"""Which model a new one is compared with."""
+
+from typing import Any
+
+from tfx.dsl.components.common.resolver import ResolverStrategy
+from tfx.types.artifact import Artifact
+
+
+class ChampionStrategy(ResolverStrategy):
+    """Resolves the last model blessed before the candidate was trained.
+
+    TFX's LatestBlessedModelStrategy would, on a repeated run, resolve the candidate itself, judge it
+    against itself and so run again a step whose inputs have not changed.
+    """
+
+    def resolve_artifacts(self, store: Any, input_dict: dict[str, list[Artifact]]) -> dict[str, list[Artifact]]:
+        """Keeps of `model` and `blessing` at most the champion's; `candidate` passes through."""
+        candidates = input_dict["candidate"]
+        newest = max((candidate.id for candidate in candidates), default=0)
+        blessings = {
+            blessing.get_int_custom_property("current_model_id"): blessing
+            for blessing in input_dict["blessing"]
+            if blessing.get_int_custom_property("blessed") == 1
+        }
+        before = [model for model in input_dict["model"] if model.id < newest and model.id in blessings]
+        champion = max(before, key=lambda model: model.id, default=None)
+        return {
+            "model": [champion] if champion else [],
+            "blessing": [blessings[champion.id]] if champion else [],
+            "candidate": candidates,
+        }

@@ -1,0 +1,1 @@
+"""The gate that lets examples pass only when they fit the schema."""

@@ -1,0 +1,41 @@
+"""Executor of Ingest."""
+
+import json
+from typing import Any
+
+from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
+from tfx.types import artifact_utils
+from tfx.types.artifact import Artifact
+
+from beam_jobs import ingest, parquet_files, progress
+from beam_jobs.sources import SourceConfig
+from beam_jobs.table import Table
+from components import recording
+
+
+class Executor(BaseBeamExecutor):
+    """Unwraps the source, runs the job, records the tables."""
+
+    def Do(  # noqa: N802  TFX's name
+        self,
+        input_dict: dict[str, list[Artifact]],
+        output_dict: dict[str, list[Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Writes the table and the rejects of one source."""
+        config = SourceConfig(**_tuples(json.loads(exec_properties["source"])))
+        table = artifact_utils.get_single_instance(output_dict["table"])
+        rejects = artifact_utils.get_single_instance(output_dict["rejects"])
+        if config.is_parquet:
+            parquet_files.parquet_table(config, table.uri)
+            ingest.no_rejects(config, rejects.uri)
+        else:
+            with progress.original_errors(), self._make_beam_pipeline() as pipeline:
+                ingest.ingest(pipeline, config, ingest.plan(config), table.uri, rejects.uri)
+        recording.record_table(table, config.name, Table.load(table.uri), exec_properties["fingerprint"])
+        recording.record_table(rejects, f"{config.name} rejects", Table.load(rejects.uri))
+
+
+def _tuples(values: dict[str, Any]) -> dict[str, Any]:
+    """JSON has no tuples; the frozen configuration has no lists."""
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}

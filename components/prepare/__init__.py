@@ -1,0 +1,1 @@
+"""The step that runs one SQL query over one streamed table."""

@@ -1,0 +1,1 @@
+"""Hands a blessed model over to where it serves."""

@@ -1,0 +1,1 @@
+"""Trains an XGBoost model on the kept columns."""

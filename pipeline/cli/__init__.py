@@ -1,0 +1,1 @@
+"""The command line; a command's module, and what it needs, loads when it is called."""

@@ -1,0 +1,47 @@
+"""Options that several commands share."""
+
+import json
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def configuration(function: F) -> F:
+    """CONFIG, --overlay and --set."""
+    for option in (
+        click.option(
+            "--set",
+            "assignments",
+            multiple=True,
+            metavar="KEY=VALUE",
+            help="Set one value, such as train.rounds=200. May be repeated.",
+        ),
+        click.option(
+            "--overlay",
+            "overlays",
+            multiple=True,
+            metavar="FILE",
+            help="Lay another configuration file over CONFIG. May be repeated.",
+        ),
+        click.argument("config", metavar="CONFIG"),
+    ):
+        function = option(function)
+    return function
+
+
+workspace = click.option(
+    "--workspace",
+    default=".braid",
+    show_default=True,
+    envvar="BRAID_WORKSPACE",
+    help="The folder of outputs and metadata.",
+)
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+
+
+def print_json(value: Any) -> None:
+    """Prints a value for a program to read."""
+    click.echo(json.dumps(value, indent=2, default=str))

@@ -1,0 +1,44 @@
+"""`braid run`."""
+
+import click
+
+from pipeline.cli import options
+
+
+@click.command("run")
+@options.configuration
+@options.workspace
+@click.option("--workers", default=0, help="Threads of the Beam jobs; 0 for one a core.")
+@options.as_json
+@click.option("--verbose", is_flag=True, help="Let TFX and Beam log.")
+def command(
+    config: str,
+    overlays: tuple[str, ...],
+    assignments: tuple[str, ...],
+    workspace: str,
+    workers: int,
+    as_json: bool,
+    verbose: bool,
+) -> None:
+    """Run the pipeline of CONFIG: steps that nothing has changed for are reused, the others run."""
+    from pipeline.cli import quiet
+
+    quiet.prepare(verbose)
+    import os
+
+    from rich.console import Console
+
+    from pipeline import display, loading, planning
+    from pipeline.workspace import Workspace
+
+    console = Console(stderr=as_json, highlight=False)
+    place = Workspace(os.path.abspath(workspace))
+    loaded = loading.load(config, overlays, assignments)
+    plan = planning.plan(loaded, place.memo)
+    with console.status("Loading TFX ..."):
+        from pipeline import runner
+    finished = runner.run(plan, place, display.LiveWatcher(console, config), workers)
+    if as_json:
+        options.print_json(display.as_dict(finished))
+    else:
+        display.summary(console, finished)

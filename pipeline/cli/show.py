@@ -1,0 +1,25 @@
+"""`braid show`."""
+
+import os
+
+import click
+
+from pipeline.cli import options
+
+
+@click.command("show")
+@click.argument("run", default="latest")
+@options.workspace
+@options.as_json
+def command(run: str, workspace: str, as_json: bool) -> None:
+    """Show RUN (the newest unless named): steps, ledgers, kept features, metrics, blessing, places."""
+    from rich.console import Console
+
+    from pipeline import display, runs
+    from pipeline.workspace import Workspace
+
+    found = runs.find_run(runs.connect(Workspace(os.path.abspath(workspace)).store), run)
+    if as_json:
+        options.print_json(display.as_dict(found))
+    else:
+        display.summary(Console(highlight=False), found)

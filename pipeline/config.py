@@ -1,0 +1,219 @@
+"""The configuration of one pipeline, as types: what may be written in `configs/pipelines/*.yaml`."""
+
+import datetime
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
+Name = Annotated[str, StringConstraints(pattern=NAME.pattern)]
+Moment = datetime.datetime | datetime.date | str
+
+STEP_NAMES = ("statistics", "schema", "validate", "select", "train", "champion", "evaluate", "push")
+"""Steps that every pipeline has; tables may not take their names."""
+
+
+class Section(BaseModel):
+    """A group of settings: unknown keys are mistakes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Source(Section):
+    """A table from outside: files in CSV, Parquet or JSON Lines, local or in a bucket."""
+
+    path: str = Field(
+        description="A file, a folder, a glob, `package://name/file`, or a bucket path. Relative paths count from the configuration file."
+    )
+    format: Literal["", "csv", "parquet", "jsonl"] = Field(
+        "", description="The format; taken from the file's ending unless given."
+    )
+    types: dict[str, str] = Field(
+        {},
+        description="Declared column types, such as `{zip: string, at: timestamp}`; the rest is inferred from a sample.",
+    )
+    null_values: list[str] | None = Field(
+        None,
+        description="Spellings of a missing value in text files (empty, NA, N/A, null, NaN and the like unless given).",
+    )
+    delimiter: str = Field(",", min_length=1, max_length=1, description="The CSV delimiter.")
+    columns: list[str] | None = Field(None, description="Column names of a CSV file that has no header line.")
+    max_reject_fraction: float = Field(
+        0.01, ge=0, le=1, description="The run stops when a larger share of the rows cannot be read."
+    )
+
+
+class PrepareStep(Section):
+    """One SQL query over one streamed table and any number of small broadcast tables."""
+
+    stream: Name = Field(
+        description="The table that is streamed: a source or an earlier step. Every other table of the query is broadcast."
+    )
+    sql: str = Field(
+        min_length=1,
+        description="One SELECT in DuckDB's SQL. Row-wise over the streamed table unless `partition_by` is given.",
+    )
+    partition_by: list[str] = Field(
+        [],
+        description="Hash-partition the streamed table on these columns; then aggregates, windows and joins of two large tables are possible.",
+    )
+    fan_out: bool = Field(False, description="Allow a join to multiply rows of the streamed table.")
+
+
+class TimeSplit(Section):
+    """Splits by time: rows before `eval_from` train, rows before `test_from` evaluate, the rest test."""
+
+    by: Literal["time"]
+    column: str = Field(description="A date or timestamp column of the examples.")
+    eval_from: Moment = Field(description="The first moment of the eval split, ISO 8601; UTC where it names no zone.")
+    test_from: Moment = Field(description="The first moment of the test split.")
+
+
+class HashSplit(Section):
+    """Splits by a documented hash of key columns: rows of one key stay together."""
+
+    by: Literal["hash"]
+    columns: list[str] = Field(min_length=1, description="The key columns.")
+    shares: dict[Literal["train", "eval", "test"], float] = Field(
+        {"train": 0.8, "eval": 0.1, "test": 0.1}, description="The share of each split; they sum to 1."
+    )
+    seed: int = Field(0, description="Another seed makes another division.")
+
+
+class ColumnSplit(Section):
+    """Splits that a column already names."""
+
+    by: Literal["column"]
+    column: str = Field(description="The column that holds the split's name or a value that stands for it.")
+    values: dict[Literal["train", "eval", "test"], list[str | int | bool]] = Field(
+        description="For each split, the values that mean it."
+    )
+
+
+Split = Annotated[TimeSplit | HashSplit | ColumnSplit, Field(discriminator="by")]
+
+
+class Examples(Section):
+    """The table that models learn from."""
+
+    table: Name = Field(description="A prepare step (which then also splits its rows), or a source.")
+    label: str = Field(description="The column to predict.")
+    task: Literal["auto", "binary", "multiclass", "regression"] = Field(
+        "auto", description="The kind of prediction; found from the label's values unless given."
+    )
+    split: Split = Field(description="How rows are divided into train, eval and test.")
+
+
+class Validation(Section):
+    """The schema file and the bounds that stop the pipeline."""
+
+    schema_file: str = Field(
+        "",
+        alias="schema",
+        description="The schema, a TensorFlow Metadata text file kept beside the configuration; inferred and written there by the first run. `<config>.schema.pbtxt` unless given.",
+    )
+    anomalies: Literal["stop", "warn"] = Field("stop", description="What an anomaly does.")
+    max_out_of_domain_share: float = Field(
+        0.0, ge=0, le=1, description="The share of rows that may hold a value outside a column's domain."
+    )
+    drift: dict[str, float] = Field(
+        {}, description="Bounds on drift between train and the other splits, by column; `default` for all others."
+    )
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class Keep(Section):
+    """How many features stay: the best `top`, or those that cover `share` of the importance."""
+
+    top: int | None = Field(None, ge=1)
+    share: float | None = Field(None, gt=0, le=1)
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> "Keep":
+        if (self.top is None) == (self.share is None):
+            raise ValueError("give either `top` or `share`")
+        return self
+
+
+class Selection(Section):
+    """Feature selection by XGBoost."""
+
+    keep: Keep = Field(Keep(top=None, share=0.99), description="`{top: 20}` or `{share: 0.99}`.")
+    exclude: list[str] = Field(
+        [], description="Columns that are never features: identifiers, times used only for splitting."
+    )
+    always: list[str] = Field([], description="Columns that stay whatever their importance.")
+    allow_leaks: list[str] = Field(
+        [], description="Columns that predict the label almost perfectly and may be used all the same."
+    )
+
+
+class Training(Section):
+    """Training of the XGBoost model."""
+
+    rounds: int = Field(500, ge=1, description="The most boosting rounds.")
+    early_stopping_rounds: int = Field(
+        30, ge=0, description="Stop when the eval metric has not improved for this many rounds; 0 never stops early."
+    )
+    parameters: dict[str, Any] = Field({}, description="XGBoost's own parameters, such as `{eta: 0.1, max_depth: 6}`.")
+    memory: Literal["auto", "memory", "external"] = Field(
+        "auto", description="Where training rows live; `external` keeps them on disk, `auto` goes by their size."
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="`auto` takes a GPU when there is one.")
+    seed: int = 0
+    threads: int = Field(0, ge=0, description="Threads; 0 takes every core.")
+
+
+class Bound(Section):
+    """Bounds on a metric."""
+
+    min: float | None = None
+    max: float | None = None
+
+
+class Champion(Section):
+    """Comparison with the last blessed model on the same rows."""
+
+    metric: str = Field("", description="The metric compared; the task's main one unless given.")
+    at_most_worse: float = Field(0.0, ge=0, description="By how much the new model may be worse.")
+
+
+class Evaluation(Section):
+    """How the model is judged."""
+
+    slices: list[str] = Field([], description="Columns by whose values the metrics are also shown.")
+    thresholds: dict[str, Bound] = Field(
+        {}, description="Bounds on the test split that the model must keep, such as `{auc: {min: 0.68}}`."
+    )
+    champion: Champion | None = Field(
+        Champion(metric="", at_most_worse=0.0), description="Comparison with the last blessed model; `null` for none."
+    )
+
+
+class Push(Section):
+    """Where a blessed model goes."""
+
+    to: str = Field(
+        "",
+        description="The folder of versions and the `current` pointer; `serving/` under the pipeline's root unless given.",
+    )
+
+
+class PipelineConfig(Section):
+    """One pipeline."""
+
+    name: Name = Field(description="The pipeline's name in ML Metadata.")
+    sources: dict[Name, Source] = Field(min_length=1, description="The tables from outside, by name.")
+    prepare: dict[Name, PrepareStep] = Field(
+        {}, description="The prepare steps, by name; each writes a table of that name."
+    )
+    examples: Examples
+    validate_: Validation = Field(Validation(), alias="validate", description="The gate on the data.")
+    select: Selection = Field(Selection(), description="Which columns become features.")
+    train: Training = Field(Training(), description="How the model is trained.")
+    evaluate: Evaluation = Field(Evaluation(), description="How the model is judged.")
+    push: Push = Field(Push(), description="Where a blessed model goes.")
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)

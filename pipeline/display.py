@@ -1,0 +1,211 @@
+"""What people see of a plan, of a run as it goes, and of a run that is over."""
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from beam_jobs.progress import Progress
+from pipeline.planning import Plan
+from pipeline.runs import Run, Step
+from pipeline.summary import decision_lines, feature_rows, metric_rows
+
+MARKS = {
+    "COMPLETE": "[green]✓[/]",
+    "CACHED": "[cyan]=[/]",
+    "FAILED": "[red]✗[/]",
+    "CANCELED": "[yellow]✗[/]",
+    "RUNNING": "[yellow]…[/]",
+}
+
+
+class LiveWatcher:
+    """Prints a line a finished step, and under them, on a terminal, how far the running one is."""
+
+    def __init__(self, console: Console, config: str) -> None:
+        self.console, self.config = console, config
+
+    def started(self, run: str, steps: Sequence[str]) -> None:
+        """Names the run."""
+        self.width = max(len(step) for step in steps)
+        self.console.print(f"Run [bold]{run}[/]: {len(steps)} steps of {escape(self.config)}")
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[Callable[[Progress], None]]:
+        """Shows rows, rejects, rate and time left while the step runs."""
+        state = _RunningStep(name, self.width)
+        live = (
+            Live(state, console=self.console, refresh_per_second=8, transient=True)
+            if self.console.is_terminal
+            else nullcontext()
+        )
+        with live:
+            yield state.add
+
+    def finished(self, name: str, step: Step) -> None:
+        """Prints the step's last line."""
+        seconds = "reused " if step.state == "CACHED" else f"{step.seconds:5.1f} s"
+        self.console.print(f"{MARKS[step.state]} {name:<{self.width}} {seconds}  {escape(_outcome(step))}")
+
+
+class _RunningStep:
+    """A renderable that counts."""
+
+    def __init__(self, name: str, width: int) -> None:
+        self.name, self.width, self.since = name, width, time.monotonic()
+        self.read = self.rejected = self.expected = 0
+        self.note = ""
+
+    def add(self, progress: Progress) -> None:
+        """Called from Beam's worker threads; integers only ever grow, so no lock is needed to show them."""
+        self.read += progress.read
+        self.rejected += progress.rejected
+        self.expected += progress.expected
+        self.note = progress.note or self.note
+
+    def __rich__(self) -> Text:
+        seconds = time.monotonic() - self.since
+        words = [f"{seconds:5.0f} s"]
+        if self.read:
+            share = f" of {self.expected:,}" if self.expected else ""
+            words.append(f"{self.read:,}{share} rows")
+        if self.rejected:
+            words.append(f"{self.rejected:,} rejected")
+        if self.read and self.expected > self.read:
+            words.append(f"about {seconds * (self.expected - self.read) / self.read:.0f} s left")
+        if self.note:
+            words.append(self.note)
+        return Text(f"… {self.name:<{self.width}} " + "  ".join(words))
+
+
+def _outcome(step: Step) -> str:
+    """The ledger of the step's table, or what else it wants to say."""
+    for outputs in step.outputs.values():
+        for output in outputs:
+            if "ledger" in output.properties and output.type != "Rejects":
+                return ledger_words(output.properties["ledger"])
+            if "note" in output.properties:
+                return str(output.properties["note"])
+    return ""
+
+
+def ledger_words(ledger: dict[str, float]) -> str:
+    """`336,776 read = 9,430 filtered + 327,346 kept`, leaving out what is zero."""
+    counts = {key: int(value) for key, value in ledger.items()}
+    parts = [f"{counts[key]:,} {key}" for key in ("rejected", "filtered", "merged") if counts[key]]
+    words = f"{counts['read']:,} read = " + " + ".join([*parts, f"{counts['kept']:,} kept"])
+    if counts["multiplied"]:
+        words += f"; {counts['written']:,} written = {counts['kept']:,} kept + {counts['multiplied']:,} multiplied"
+    return words
+
+
+def summary(console: Console, run: Run) -> None:
+    """Everything worth knowing at the end of a run."""
+    console.print(f"\nRun [bold]{run.name}[/] of pipeline [bold]{run.pipeline}[/]: {run.state.lower()}")
+    _ledgers(console, run)
+    _features(console, run)
+    _metrics(console, run)
+    for line in decision_lines(run):
+        console.print(line, highlight=False, markup=False)
+    _places(console, run)
+
+
+def _ledgers(console: Console, run: Run) -> None:
+    table = Table(
+        "step", "state", "seconds", "rows", title="Steps and ledgers", title_justify="left", box=None, pad_edge=False
+    )
+    for step in run.steps:
+        table.add_row(step.name, step.state.lower(), f"{step.seconds:.1f}", escape(_outcome(step)))
+    console.print(table)
+
+
+def _features(console: Console, run: Run) -> None:
+    rows = feature_rows(run)
+    if not rows:
+        return
+    table = Table(
+        "rank", "feature", "gain", "permutation", "", title="\nFeatures", title_justify="left", box=None, pad_edge=False
+    )
+    for row in rows:
+        table.add_row(*(escape(cell) for cell in row))
+    console.print(table)
+
+
+def _metrics(console: Console, run: Run) -> None:
+    header, rows = metric_rows(run)
+    if not rows:
+        return
+    table = Table(
+        *header, title="\nMetrics (with 95% confidence intervals)", title_justify="left", box=None, pad_edge=False
+    )
+    for row in rows:
+        table.add_row(*(escape(cell) for cell in row))
+    console.print(table)
+
+
+def _places(console: Console, run: Run) -> None:
+    console.print("\nWhere things are")
+    for step in run.steps:
+        for key, outputs in step.outputs.items():
+            if step.name != "champion":
+                for output in outputs:
+                    console.print(f"  {step.name}.{key}: {escape(output.uri)}", soft_wrap=True)
+
+
+def run_list(console: Console, found: Sequence[Run]) -> None:
+    """One line a run."""
+    table = Table("run", "pipeline", "state", "steps run", "reused", box=None, pad_edge=False)
+    for run in found:
+        cached = sum(step.state == "CACHED" for step in run.steps)
+        table.add_row(run.name, run.pipeline, run.state.lower(), str(len(run.steps) - cached), str(cached))
+    console.print(table)
+
+
+def plan(console: Console, checked: Plan) -> None:
+    """What a pipeline would do."""
+    for name, source in checked.sources.items():
+        console.print(f"source [bold]{name}[/]  {escape(source.config.path)}")
+        console.print("  " + escape(", ".join(f"{f.name} {f.type}" for f in source.schema)), soft_wrap=True)
+    for name, step in checked.steps.items():
+        others = [table for table in step.query.tables if table != step.query.stream]
+        words = f"streams {step.query.stream}" + (f", broadcasts {', '.join(others)}" if others else "")
+        console.print(f"step [bold]{name}[/]  {words}")
+        console.print("  " + escape(", ".join(f"{f.name} {f.type}" for f in step.query.output)), soft_wrap=True)
+    label = checked.loaded.config.examples.label
+    console.print(
+        f"label [bold]{label}[/] ({checked.examples.query.output.field(label).type}); schema {escape(checked.schema_file)}",
+        soft_wrap=True,
+    )
+    console.print("[green]The configuration is sound.[/]")
+
+
+def plan_as_dict(checked: Plan) -> dict[str, Any]:
+    """A plan for programs."""
+    return {
+        "sources": {
+            n: {"path": s.config.path, "columns": {f.name: str(f.type) for f in s.schema}}
+            for n, s in checked.sources.items()
+        },
+        "steps": {
+            n: {
+                "stream": s.query.stream,
+                "tables": s.query.tables,
+                "columns": {f.name: str(f.type) for f in s.query.output},
+            }
+            for n, s in checked.steps.items()
+        },
+        "label": checked.loaded.config.examples.label,
+        "schema_file": checked.schema_file,
+    }
+
+
+def as_dict(run: Run) -> dict[str, Any]:
+    """A run for programs."""
+    return {**dataclasses.asdict(run), "state": run.state}

@@ -1,0 +1,105 @@
+"""The pipeline as a graph of TFX components, from top to bottom as the data flows."""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from components.data_gate.component import DataGate
+from components.evaluator.component import Evaluator
+from components.feature_selector.component import FeatureSelector
+from components.pusher.component import Pusher
+from components.schema_file.component import SchemaFile
+from components.trainer.component import Trainer
+from tfx.dsl.components.base.base_node import BaseNode
+from tfx.dsl.components.common.resolver import Resolver
+from tfx.orchestration import metadata
+from tfx.orchestration.pipeline import Pipeline
+from tfx.types import channel_utils, standard_artifacts
+from tfx.types.channel import BaseChannel, Channel
+
+from components.arrow_statistics.component import ArrowStatistics
+from components.champion import ChampionStrategy
+from components.ingest.component import Ingest
+from components.prepare.component import Prepare, PrepareExamples
+from components.recording import to_json
+from pipeline.planning import Plan, PlannedStep
+
+
+def compose(plan: Plan, root: str, store: str, beam_args: Sequence[str], schema_digest: str) -> Pipeline:
+    """Builds the TFX pipeline.
+
+    Args:
+      plan: the checked configuration.
+      root: the folder that holds all outputs.
+      store: the SQLite file of ML Metadata.
+      beam_args: Beam's pipeline options.
+      schema_digest: of the user's schema file, '' for one that the pipeline itself inferred.
+    """
+    config = plan.loaded.config
+    sources = {
+        name: Ingest(to_json(vars(source.config)), source.fingerprint).with_id(name)
+        for name, source in plan.sources.items()
+    }
+    prepared: dict[str, Prepare | PrepareExamples] = {}
+    for name, step in plan.steps.items():
+        prepared[name] = _prepare(step, sources, prepared)
+    examples = prepared[plan.examples.name].outputs["examples"]
+
+    statistics = ArrowStatistics(examples).with_id("statistics")
+    schema = SchemaFile(statistics.outputs["statistics"], plan.schema_file, schema_digest).with_id("schema")
+    gate = DataGate(
+        statistics.outputs["statistics"], schema.outputs["schema"], to_json(_gate(plan)), examples=examples
+    ).with_id("validate")
+    selector = FeatureSelector(examples, to_json(_selection(plan))).with_id("select")
+    selector.add_upstream_node(gate)
+    trainer = Trainer(examples, selector.outputs["importances"], to_json(config.train.model_dump())).with_id("train")
+    champion = Resolver(
+        strategy_class=ChampionStrategy,
+        model=Channel(type=standard_artifacts.Model),
+        blessing=Channel(type=standard_artifacts.ModelBlessing),
+        candidate=trainer.outputs["model"],
+    ).with_id("champion")
+    evaluator = Evaluator(
+        examples,
+        trainer.outputs["model"],
+        to_json(config.evaluate.model_dump()),
+        baseline_model=champion.outputs["model"],
+    ).with_id("evaluate")
+    pusher = Pusher(
+        trainer.outputs["model"], evaluator.outputs["blessing"], config.push.to or os.path.join(root, "serving")
+    ).with_id("push")
+    learning: list[BaseNode] = [statistics, schema, gate, selector, trainer, champion, evaluator, pusher]
+    return Pipeline(
+        pipeline_name=config.name,
+        pipeline_root=root,
+        components=[*sources.values(), *prepared.values(), *learning],
+        enable_cache=True,
+        metadata_connection_config=metadata.sqlite_metadata_connection_config(store),
+        beam_pipeline_args=list(beam_args),
+    )
+
+
+def _prepare(step: PlannedStep, sources: dict[str, Ingest], prepared: dict[str, Any]) -> Prepare | PrepareExamples:
+    read = step.query.tables
+    component = PrepareExamples if step.split else Prepare
+    node: Prepare | PrepareExamples = component(
+        to_json(step.config),
+        sources=_union([sources[name].outputs["table"] for name in read if name in sources]),
+        prepared=_union([prepared[name].outputs["table"] for name in read if name in prepared]),
+    ).with_id(step.name)
+    return node
+
+
+def _union(channels: list[BaseChannel]) -> BaseChannel | None:
+    if len(channels) < 2:
+        return channels[0] if channels else None
+    return channel_utils.union(channels)
+
+
+def _gate(plan: Plan) -> dict[str, Any]:
+    return {**plan.loaded.config.validate_.model_dump(exclude={"schema_file"}), "schema_path": plan.schema_file}
+
+
+def _selection(plan: Plan) -> dict[str, Any]:
+    config = plan.loaded.config
+    return {**config.select.model_dump(), "label": config.examples.label, "task": config.examples.task}

@@ -1,0 +1,131 @@
+"""From settings to a checked configuration: every mistake is told with its file, line, nearest key and what is allowed."""
+
+import typing
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from beam_jobs import storage
+from beam_jobs.errors import listed, nearest
+from pipeline import settings
+from pipeline.config import NAME, STEP_NAMES, PipelineConfig
+from pipeline.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A configuration, the file it came from, and where its relative paths count from."""
+
+    config: PipelineConfig
+    file: str
+    folder: str
+    settings: settings.Settings
+
+    def path_of(self, name: str) -> str:
+        """The path of a source, resolved."""
+        return storage.resolve(self.config.sources[name].path, self.folder)
+
+
+def load(file: str, overlays: Sequence[str] = (), assignments: Sequence[str] = ()) -> Loaded:
+    """Reads and checks a configuration as far as it can be without looking at data.
+
+    Raises:
+      ConfigError: the first mistakes, up to five, each with file and line.
+    """
+    merged = settings.load(file, overlays, assignments)
+    try:
+        config = PipelineConfig.model_validate(merged.values)
+    except ValidationError as error:
+        raise _worded(error, merged) from error
+    _check_names(config, merged)
+    return Loaded(config, file, merged.folder, merged)
+
+
+def _worded(error: ValidationError, merged: settings.Settings) -> ConfigError:
+    problems = [_problem(detail, merged) for detail in error.errors()]
+    more = f"\n({len(problems) - 5} more)" if len(problems) > 5 else ""
+    return ConfigError("\n".join(problems[:5]) + more, "docs/configuration.md lists every key.")
+
+
+def _problem(detail: ErrorDetails, merged: settings.Settings) -> str:
+    path, known = _walk(detail["loc"])
+    where = merged.origin(path)
+    dotted = ".".join(str(key) for key in path)
+    match detail["type"]:
+        case "extra_forbidden":
+            inside = f"in '{dotted.rpartition('.')[0]}'" if "." in dotted else "at the top level"
+            key = str(path[-1])
+            return f"{where}: unknown key '{key}' {inside}.{nearest(key, known)} Allowed: {listed(known, 20)}."
+        case "missing":
+            return f"{where}: the key '{dotted}' is missing."
+        case "union_tag_not_found":
+            return f"{where}: '{dotted}' needs the key `by`: time, hash or column."
+        case "string_pattern_mismatch":
+            return f"{where}: '{dotted}' is no valid name: {detail['input']!r}. Letters, digits and _ are, not beginning with a digit ({NAME.pattern})."
+    message = detail["msg"].removeprefix("Value error, ")
+    return f"{where}: '{dotted}': {message[:1].lower()}{message[1:]}; found {detail['input']!r} ({type(detail['input']).__name__})."
+
+
+def _walk(loc: tuple[str | int, ...]) -> tuple[settings.Path, list[str]]:
+    """Drops what pydantic adds to a location (union tags), and lists the keys known beside its last key."""
+    path: list[str | int] = []
+    model: Any = PipelineConfig
+    known: list[str] = []
+    for key in loc:
+        options = _models(model)
+        fields = {field.alias or name: field for option in options for name, field in option.model_fields.items()}
+        if fields and key in {"time", "hash", "column"} and not path[-1:] == [key] and key not in fields:
+            model = next(m for m in options if str(key) in str(m.model_fields["by"].annotation))
+            continue
+        if key == "[key]":
+            continue
+        path.append(key)
+        known = sorted(fields)
+        model = fields[str(key)].annotation if str(key) in fields else _item_type(model)
+    return tuple(path), known
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    if typing.get_origin(annotation) in (dict, list):
+        return []
+    return [model for argument in typing.get_args(annotation) for model in _models(argument)]
+
+
+def _item_type(annotation: Any) -> Any:
+    arguments = typing.get_args(annotation)
+    return arguments[-1] if arguments else None
+
+
+def _check_names(config: PipelineConfig, merged: settings.Settings) -> None:
+    for group, names in (("sources", config.sources), ("prepare", config.prepare)):
+        for name in names:
+            if name in STEP_NAMES or name == "examples":
+                raise ConfigError(
+                    f"{merged.origin((group, name))}: '{name}' cannot name a table: a step of every pipeline has that name.",
+                    "Rename it.",
+                )
+    for name in config.prepare:
+        if name in config.sources:
+            raise ConfigError(
+                f"{merged.origin(('prepare', name))}: '{name}' is already the name of a source.",
+                "Give the prepare step another name.",
+            )
+    tables = [*config.sources, *config.prepare]
+    for name, step in config.prepare.items():
+        earlier = tables[: tables.index(name)]
+        if step.stream not in earlier:
+            later = " It stands further down; move it up." if step.stream in tables else nearest(step.stream, earlier)
+            raise ConfigError(
+                f"{merged.origin(('prepare', name, 'stream'))}: step '{name}' streams '{step.stream}', which is no table at that point.{later}",
+                f"Tables there: {listed(earlier)}.",
+            )
+    if config.examples.table not in tables:
+        raise ConfigError(
+            f"{merged.origin(('examples', 'table'))}: there is no table '{config.examples.table}'.{nearest(config.examples.table, tables)}",
+            f"Tables: {listed(tables)}.",
+        )

@@ -1,0 +1,79 @@
+"""The configuration reference, written from the types in `pipeline.config`: `python -m pipeline.reference`."""
+
+import typing
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from pipeline import config
+
+INTRODUCTION = """\
+# Configuration reference
+
+Written from the code by `python -m pipeline.reference`; a test keeps it true.
+
+A pipeline is one YAML file. `braid run CONFIG` takes more layers: `--overlay FILE`, whose mappings are merged over
+CONFIG key by key, and `--set key.sub=value`, which wins over both. `braid config CONFIG` prints every value with the
+file and line that it comes from. Unknown keys are errors. Relative paths count from the configuration file.
+"""
+
+SECTIONS: dict[str, type[BaseModel]] = {
+    "Top level": config.PipelineConfig,
+    "sources.NAME": config.Source,
+    "prepare.NAME": config.PrepareStep,
+    "examples": config.Examples,
+    "examples.split, by: time": config.TimeSplit,
+    "examples.split, by: hash": config.HashSplit,
+    "examples.split, by: column": config.ColumnSplit,
+    "validate": config.Validation,
+    "select": config.Selection,
+    "train": config.Training,
+    "evaluate": config.Evaluation,
+    "evaluate.champion": config.Champion,
+    "push": config.Push,
+}
+
+
+def reference() -> str:
+    """The whole page, Markdown."""
+    return INTRODUCTION + "".join(line for title, model in SECTIONS.items() for line in _section(title, model))
+
+
+def _section(title: str, model: type[BaseModel]) -> Iterator[str]:
+    doc = " ".join((model.__doc__ or "").split())
+    yield f"\n## {title}\n\n{doc}\n\n| key | type | default | meaning |\n|---|---|---|---|\n"
+    for name, field in model.model_fields.items():
+        yield f"| `{field.alias or name}` | {_type(field.annotation)} | {_default(field)} | {field.description or ''} |\n"
+
+
+def _type(annotation: Any) -> str:
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Annotated:
+        return _type(arguments[0])
+    if origin is typing.Literal:
+        return " or ".join(f"`{argument or chr(39) * 2}`" for argument in arguments)
+    if origin in (list, dict):
+        return f"{'list of' if origin is list else 'mapping to'} {_type(arguments[-1])}"
+    if arguments:
+        return " or ".join(dict.fromkeys(_type(argument) for argument in arguments))
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return "mapping"
+    names = {"str": "text", "int": "whole number", "float": "number", "bool": "true or false", "NoneType": "null", "Any": "any value"}
+    name = getattr(annotation, "__name__", str(annotation))
+    return names.get(name, name)
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    value = field.default
+    if isinstance(value, BaseModel):
+        shown = {key: inner for key, inner in value.model_dump(by_alias=True, exclude_defaults=True).items() if inner is not None}
+        return f"`{shown}`" if shown else ""
+    return f"`{value!r}`" if value not in ("", [], {}, None) else ""
+
+
+if __name__ == "__main__":
+    print(reference(), end="")

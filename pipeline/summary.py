@@ -1,0 +1,84 @@
+"""What the artifacts of a run say, as rows of words: kept features, metrics by split, the decision."""
+
+import json
+import os
+from typing import Any
+
+from pipeline.runs import Output, Run
+
+MAIN_METRICS = (
+    "auc",
+    "pr_auc",
+    "log_loss",
+    "accuracy",
+    "calibration_error",
+    "macro_auc",
+    "macro_f1",
+    "rmse",
+    "mae",
+    "r2",
+)
+
+
+def output_of(run: Run, step: str, key: str) -> Output | None:
+    """The output of a step, or nothing when the step did not get so far."""
+    found = run.step(step)
+    outputs = found.outputs.get(key, []) if found else []
+    return outputs[0] if outputs else None
+
+
+def _document(run: Run, step: str, key: str, file: str) -> dict[str, Any]:
+    output = output_of(run, step, key)
+    path = os.path.join(output.uri, file) if output else ""
+    if not os.path.exists(path):
+        return {}
+    with open(path, encoding="utf-8") as stream:
+        document: dict[str, Any] = json.load(stream)
+    return document
+
+
+def feature_rows(run: Run) -> list[tuple[str, ...]]:
+    """Rank, name, gain, permutation importance with its spread, and why a column was not kept."""
+    features = _document(run, "select", "importances", "importances.json").get("features", [])
+    return [
+        (
+            str(f["rank"]) if f["rank"] else "-",
+            f["name"],
+            f"{f['gain']:.3f}",
+            f"{f['permutation_mean']:.4f} ± {f['permutation_std']:.4f}",
+            "kept" if f["kept"] else f"not kept: {f['reason']}",
+        )
+        for f in features
+    ]
+
+
+def metric_rows(run: Run) -> tuple[list[str], list[tuple[str, ...]]]:
+    """A header and a row a split, for the metrics that the task has."""
+    splits = _document(run, "evaluate", "evaluation", "metrics.json").get("splits", {})
+    overall = {name: split["overall"] for name, split in splits.items()}
+    shown = [metric for metric in MAIN_METRICS if any(metric in o for o in overall.values())]
+    rows = [
+        (name, f"{o['rows']:,}", *(_with_interval(o.get(metric)) for metric in shown)) for name, o in overall.items()
+    ]
+    return ["split", "rows", *shown], rows
+
+
+def _with_interval(metric: dict[str, float | None] | None) -> str:
+    if not metric or metric.get("value") is None:
+        return "-"
+    low, high = metric.get("low"), metric.get("high")
+    interval = f" [{low:.4f}, {high:.4f}]" if low is not None and high is not None else ""
+    return f"{metric['value']:.4f}{interval}"
+
+
+def decision_lines(run: Run) -> list[str]:
+    """Blessed or why not, and where the model was pushed."""
+    decision = _document(run, "evaluate", "evaluation", "metrics.json").get("decision")
+    if decision is None:
+        return []
+    lines = ["", "Blessed." if decision["blessed"] else "Not blessed, so not pushed:"]
+    lines += [f"  {reason}" for reason in decision["reasons"]]
+    pushed = output_of(run, "push", "pushed_model")
+    if pushed and pushed.properties.get("pushed"):
+        lines.append(f"Serving: {pushed.properties.get('pushed_destination', pushed.uri)}")
+    return lines
