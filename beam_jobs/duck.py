@@ -72,10 +72,10 @@ def connect_to_empty(schemas: Mapping[str, pa.Schema]) -> duckdb.DuckDBPyConnect
     for name, schema in schemas.items():
         connection.register(name, schema.empty_table())
         try:
-            connection.execute(f"DESCRIBE {quote(name)}")
+            connection.execute(f"DESCRIBE {quote(name)}").fetchall()
         except duckdb.Error as error:
             raise SqlError(
-                f"SQL cannot read table '{name}': {_first_line(error)} Its columns: {schema.names}.",
+                f"SQL cannot read table '{name}': {_first_line(error)} Its columns: {listed(schema.names)}.",
                 "Leave the column out of the table, or write it with another type.",
             ) from error
     return connection

@@ -3,15 +3,15 @@
 The report, as JSON:
 
     {"task", "label", "classes",
-     "splits": {"test": {"rows", "unlabelled", "metrics", "champion", "difference",
-                         "slices": {"carrier": {"AA": {the same but for "slices"}}}}},
+     "splits": {"test": {"overall": SLICE, "slices": {"carrier": {"AA": SLICE}}}},
      "notes": ["..."]}
+    SLICE: {"rows", "unlabelled", "auc": FIGURE, ..., "champion": {"auc": FIGURE, ...}, "difference": {the same}}
+    FIGURE: {"value", "low", "high"}
 
-`rows` are the labelled rows, those that were judged. `metrics` (the candidate's), `champion` (the champion's) and
-`difference` (candidate less champion, on the same rows) map a metric's name to
-{"value", "low", "high"}: the 95% interval of `jackknife`, null where it cannot be told; "reason" where the value
-itself is null; "max_error" where scores were so many that they had to be binned.
-`champion` and `difference` are there only when a champion was judged too.
+`rows` are those that were judged; `unlabelled` those left out because their label is missing or none of the model's
+classes. A FIGURE holds the candidate's metric and its 95% interval (see `jackknife`), null where it cannot be told;
+`reason` where the value itself is null; `max_error` where scores were so many that they had to be binned.
+`champion`, and `difference` (candidate less champion, on the same rows) are there when a champion was judged too.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,8 +22,9 @@ import numpy as np
 
 from beam_jobs import jackknife
 from beam_jobs.errors import DataError
-from beam_jobs.metric_statistics import ClassificationStatistics, Floats, SliceStatistics
+from beam_jobs.metric_statistics import ClassificationStatistics, SliceStatistics
 from beam_jobs.metrics import METRICS, Metric
+from beam_jobs.score_histogram import Floats
 from beam_jobs.slicing import Slices
 
 CANDIDATE, CHAMPION = "candidate", "champion"
@@ -44,7 +45,7 @@ class Tally:
     """What was counted of a slice.
 
     Attributes:
-      unlabelled: rows left out because their label is missing.
+      unlabelled: rows left out because their label is missing or none of the classes.
       models: each model's statistics of the labelled rows.
     """
 
@@ -104,7 +105,7 @@ def report(tallies: Tallies, slices: Slices, question: Question) -> dict[str, An
         whole = tallies.get(SliceKey(split))
         if whole is None or not whole.models[CANDIDATE].rows:
             raise _nothing_judged(split, question.label, whole.unlabelled if whole else 0)
-        splits[split] = {**_node(whole, question), "slices": _slices(tallies, split, slices, question)}
+        splits[split] = {"overall": _node(whole, question), "slices": _slices(tallies, split, slices, question)}
     return {
         "task": question.task,
         "label": question.label,
@@ -137,7 +138,7 @@ def _slices(tallies: Tallies, split: str, slices: Slices, question: Question) ->
 
 def _node(tally: Tally, question: Question) -> dict[str, Any]:
     candidate = tally.models[CANDIDATE]
-    node = {"rows": candidate.rows, "unlabelled": tally.unlabelled, "metrics": _figures(candidate, question)}
+    node = {"rows": candidate.rows, "unlabelled": tally.unlabelled, **_figures(candidate, question)}
     if CHAMPION in tally.models:
         champion = tally.models[CHAMPION]
         node["champion"] = _figures(champion, question)

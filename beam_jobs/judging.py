@@ -14,7 +14,6 @@ import apache_beam as beam
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from beam_jobs import jackknife, metrics, progress, storage
 from beam_jobs.errors import BraidError, DataError, listed, nearest
@@ -22,8 +21,6 @@ from beam_jobs.judgement import CANDIDATE, Question, SliceKey, Tallies, Tally, m
 from beam_jobs.metric_statistics import (
     OVERALL_BINS,
     SLICE_BINS,
-    Floats,
-    Ints,
     Rows,
     SliceStatistics,
     binary_statistics,
@@ -31,11 +28,10 @@ from beam_jobs.metric_statistics import (
     regression_statistics,
 )
 from beam_jobs.progress import Progress
+from beam_jobs.row_groups import Chunk, chunks_of, read_chunk
+from beam_jobs.score_histogram import Floats, Ints
 from beam_jobs.slicing import Slices, ValueCounts, add_counts, check_slices, count_values
-from beam_jobs.table import ROW, ROW_GROUP_ROWS, Part, Table, row_id
-
-MOST_CHUNKS = 256
-"""About how many chunks a large table is cut into: each sends its statistics on."""
+from beam_jobs.table import ROW, Table
 
 
 class Predictor(Protocol):
@@ -45,7 +41,7 @@ class Predictor(Protocol):
         """(rows,): probability of the positive class, or value; or (rows, classes): probabilities."""
 
     def labels(self, batch: pa.RecordBatch) -> npt.NDArray[np.float32]:
-        """(rows,): the class's code, or the value; NaN where the label is missing."""
+        """(rows,): the class's code, or the value; NaN where there is none to judge by."""
 
 
 @dataclass(frozen=True)
@@ -65,61 +61,6 @@ class Judging:
     columns: tuple[str, ...]
     slices: tuple[str, ...]
     output: str
-
-
-@dataclass(frozen=True)
-class Chunk:
-    """Neighbouring row groups of one file.
-
-    Attributes:
-      first: the `_row` of the first row, for files that do not store it; else None.
-    """
-
-    path: str
-    split: str
-    row_groups: tuple[int, ...]
-    first: int | None
-
-
-def chunks_of(table: Table, splits: Sequence[str]) -> list[Chunk]:
-    """Cuts the splits into chunks of one row group or more.
-
-    Raises:
-      DataError: the table has no row in one of the splits.
-    """
-    for split in splits:
-        if not table.splits.get(split):
-            raise DataError(
-                f"The examples have no row in split '{split}'.{nearest(split, table.splits)}",
-                f"Their splits: {listed(f'{name} ({rows:,} rows)' for name, rows in table.splits.items())}.",
-            )
-    rows = sum(table.splits[split] for split in splits)
-    enough = max(ROW_GROUP_ROWS, rows // MOST_CHUNKS)
-    return [chunk for split in splits for part in table.in_split(split) for chunk in _cut(table, part, enough)]
-
-
-def _cut(table: Table, part: Part, enough: int) -> Iterator[Chunk]:
-    start, gathered, rows_before = 0, 0, 0
-    for place, rows in enumerate(part.row_groups):
-        gathered += rows
-        if gathered >= enough or place == len(part.row_groups) - 1:
-            first = None if table.stores_rows else row_id(part.chunk, rows_before)
-            yield Chunk(table.path(part), part.split, tuple(range(start, place + 1)), first)
-            start, gathered, rows_before = place + 1, 0, rows_before + gathered
-
-
-def read_chunk(chunk: Chunk, columns: Iterable[str]) -> Iterator[pa.RecordBatch]:
-    """Streams the columns of a chunk, `_row` last."""
-    wanted = list(dict.fromkeys(columns))
-    with storage.open_input(chunk.path) as stream:
-        file, place = pq.ParquetFile(stream), 0
-        stored = [*wanted, ROW] if chunk.first is None else wanted
-        for batch in file.iter_batches(ROW_GROUP_ROWS, row_groups=list(chunk.row_groups), columns=stored):
-            if chunk.first is not None:
-                ids = np.arange(batch.num_rows, dtype=np.int64) + chunk.first + place
-                batch = batch.append_column(ROW, pa.array(ids))
-            place += batch.num_rows
-            yield batch
 
 
 def judge_batch(
@@ -195,13 +136,10 @@ def _checked_predictions(
     shape = (rows, len(question.classes)) if question.task == metrics.MULTICLASS else (rows,)
     if predictions.shape != shape:
         raise DataError(f"The {model} predicts an array of shape {predictions.shape} where {shape} is expected.")
-    if question.task == metrics.REGRESSION:
-        fine = np.isfinite(predictions)
-    else:
-        fine = (predictions >= 0) & (predictions <= 1)
+    free = question.task == metrics.REGRESSION
+    fine = np.isfinite(predictions) if free else (predictions >= 0) & (predictions <= 1)
     if not fine.all():
-        wrong = predictions[~fine]
-        what = "a finite number" if question.task == metrics.REGRESSION else "a probability"
+        wrong, what = predictions[~fine], "a finite number" if free else "a probability"
         raise DataError(f"The {model} predicts {wrong.flat[0]:g} where {what} is expected ({wrong.size:,} times).")
     return predictions
 

@@ -6,6 +6,7 @@ The statistics of two sets of rows merge into those of their union, whatever the
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +26,8 @@ from beam_jobs.score_histogram import (
 
 CALIBRATION_BINS = 15
 _CELL_BITS = (2 * GROUPS).bit_length()
-OVERALL_BINS, SLICE_BINS = 65_536, 16_384
+OVERALL_BINS, SLICE_BINS = 65_536, 32_768
+"""Average precision, the most sensitive to binning, is off by about 1/bins: 5e-5 with 32,768 and 1% positives."""
 _FEWEST_BINS, _GROUP_BINS = 1_024, 512
 
 
@@ -53,7 +55,7 @@ class Rows:
         """Adds up weights: (slices, GROUPS, size, weights); `keys` says where in `size` a row falls."""
         cells = (self.slices * GROUPS + self.groups) * size + keys
         length = self.slice_count * GROUPS * size
-        added = [np.bincount(cells, weight, minlength=length) for weight in weights]
+        added: list[Floats] = [np.bincount(cells, weight, minlength=length).astype(np.float64) for weight in weights]
         return np.stack(added, axis=-1).reshape(self.slice_count, GROUPS, size, len(weights))
 
 
@@ -213,7 +215,7 @@ def _histograms(
     packed = np.sort((packed << _CELL_BITS) | (rows.groups * 2 + positive))
     ends = np.searchsorted(packed >> (KEY_BITS + _CELL_BITS), np.arange(rows.slice_count + 1))
     keys, cells = (packed >> _CELL_BITS) & ((1 << KEY_BITS) - 1), packed & ((1 << _CELL_BITS) - 1)
-    spans = [slice(start, end) for start, end in zip(ends[:-1], ends[1:], strict=True)]
+    spans = [slice(start, end) for start, end in pairwise(ends)]
     return [
         (
             ScoreHistogram.of_sorted(keys[span], cells[span] & 1, 2, most),

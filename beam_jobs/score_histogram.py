@@ -26,7 +26,8 @@ def score_keys(probabilities: npt.NDArray[np.float32]) -> Ints:
     """
     p = probabilities.astype(np.float32) + np.float32(0)  # -0.0 has a sign bit, 0.0 has none
     bits = np.minimum(p, np.float32(1) - p).view(np.int32).astype(np.int64)
-    return np.where(p < 0.5, bits, 2 * _BITS_OF_HALF - bits)
+    keys: Ints = np.where(p < 0.5, bits, 2 * _BITS_OF_HALF - bits)
+    return keys
 
 
 @dataclass(frozen=True)
@@ -144,4 +145,5 @@ def average_precision_error(negatives: Floats, positives: Floats) -> Floats:
 
 
 def _ratio(above: Floats, below: Floats) -> Floats:
-    return np.divide(above, below, out=np.full(np.shape(below), np.nan), where=below > 0)
+    ratio: Floats = np.divide(above, below, out=np.full(np.shape(below), np.nan), where=below > 0)
+    return ratio

@@ -53,7 +53,9 @@ def _is_text(column_type: pa.DataType) -> bool:
 def plain(column: pa.Array | pa.ChunkedArray) -> pa.Array:
     """The column as one array of its values, dictionary-encoding undone."""
     array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    return array.dictionary_decode() if pa.types.is_dictionary(array.type) else array
+    values = array.dictionary_decode() if pa.types.is_dictionary(array.type) else array
+    # Arrow's kernels do not know the view type yet.
+    return values.cast(pa.large_string()) if values.type == pa.string_view() else values
 
 
 @dataclass(frozen=True)
@@ -168,10 +170,9 @@ def encode(column: pa.Array | pa.ChunkedArray, feature: Feature) -> Floats:
 
 
 def _codes(array: pa.Array, vocabulary: tuple[str, ...]) -> Floats:
-    if pa.types.is_dictionary(array.type):
-        values = array.dictionary
-        return _floats(pc.index_in(values, value_set=pa.array(vocabulary, values.type)).take(array.indices))
-    return _floats(pc.index_in(array, value_set=pa.array(vocabulary, array.type)))
+    values = plain(array.dictionary if pa.types.is_dictionary(array.type) else array)
+    codes = pc.index_in(values, value_set=pa.array(vocabulary, values.type))
+    return _floats(codes.take(array.indices) if pa.types.is_dictionary(array.type) else codes)
 
 
 def _days(array: pa.Array) -> Floats:

@@ -11,6 +11,8 @@ A value becomes a list of one, a null becomes a missing list. TFX knows integers
 | decimal | float64 |
 | string, binary, dictionary of them | large_binary (text as UTF-8) |
 | null | null: never present |
+
+`for_tensors` narrows this to what TensorFlow's readers know: every number is int64 or float32.
 """
 
 from typing import cast
@@ -24,28 +26,32 @@ from components.errors import StepError
 DAY = pa.date32()
 
 
-def value_type(flat: pa.DataType) -> pa.DataType:
+def value_type(flat: pa.DataType, for_tensors: bool = False) -> pa.DataType:
     """The type inside the list for a flat column's type.
 
     Raises:
       StepError: the type is nested, or one that nothing downstream can read.
     """
     if pa.types.is_dictionary(flat):
-        return value_type(flat.value_type)
-    if pa.types.is_null(flat) or flat == pa.uint64() or flat in (pa.float32(), pa.float64()):
+        return value_type(flat.value_type, for_tensors)
+    if pa.types.is_null(flat):
         return flat
-    if pa.types.is_float16(flat):
-        return pa.float32()
-    if pa.types.is_decimal(flat):
-        return pa.float64()
+    if pa.types.is_floating(flat) or pa.types.is_decimal(flat):
+        return _float_type(flat, for_tensors)
     if pa.types.is_boolean(flat) or pa.types.is_integer(flat) or pa.types.is_temporal(flat):
-        return pa.int64()
+        return flat if flat == pa.uint64() and not for_tensors else pa.int64()
     if _is_text(flat):
         return pa.large_binary()
     raise StepError(
         f"A column of type {flat} cannot be profiled or learned from.",
         "Turn it into flat columns in the query (for example with unnest, list_extract or struct_extract).",
     )
+
+
+def _float_type(flat: pa.DataType, for_tensors: bool) -> pa.DataType:
+    if for_tensors or pa.types.is_float16(flat):
+        return pa.float32()
+    return pa.float64() if pa.types.is_decimal(flat) else flat
 
 
 def _is_text(flat: pa.DataType) -> bool:
@@ -60,20 +66,20 @@ def _is_text(flat: pa.DataType) -> bool:
     )
 
 
-def listed_schema(schema: pa.Schema) -> pa.Schema:
+def listed_schema(schema: pa.Schema, for_tensors: bool = False) -> pa.Schema:
     """The schema of the list columns for a flat schema; columns that are lists already stay.
 
     Raises:
       StepError: a column cannot be listed; the message names it.
     """
-    return pa.schema([(column.name, _listed_type(column)) for column in schema])
+    return pa.schema([(column.name, _listed_type(column, for_tensors)) for column in schema])
 
 
-def _listed_type(column: pa.Field) -> pa.DataType:
+def _listed_type(column: pa.Field, for_tensors: bool) -> pa.DataType:
     if _is_list(column.type) or pa.types.is_null(column.type):
         return column.type
     try:
-        return pa.large_list(value_type(column.type))
+        return pa.large_list(value_type(column.type, for_tensors))
     except StepError as error:
         raise StepError(f"Column '{column.name}': {error}", error.hint) from None
 
@@ -82,11 +88,11 @@ def _is_list(flat: pa.DataType) -> bool:
     return bool(pa.types.is_list(flat) or pa.types.is_large_list(flat))
 
 
-def listed_column(column: pa.Array) -> pa.Array:
+def listed_column(column: pa.Array, for_tensors: bool = False) -> pa.Array:
     """Wraps a flat column, shape (rows,), as LargeList, shape (rows,), each of one value or null."""
     if _is_list(column.type) or pa.types.is_null(column.type):
         return column
-    wanted = value_type(column.type)
+    wanted = value_type(column.type, for_tensors)
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     present = np.asarray(column.is_valid()) if column.null_count else None
@@ -112,13 +118,12 @@ def _cast(values: pa.Array, wanted: pa.DataType) -> pa.Array:
     return pc.cast(values, wanted)
 
 
-def listed_batch(batch: pa.RecordBatch) -> pa.RecordBatch:
+def listed_batch(batch: pa.RecordBatch, for_tensors: bool = False) -> pa.RecordBatch:
     """Wraps every column of a batch.
 
     Raises:
       StepError: a column cannot be listed; the message names it.
     """
-    listed_schema(batch.schema)
-    return cast(
-        pa.RecordBatch, pa.RecordBatch.from_arrays([listed_column(c) for c in batch.columns], batch.schema.names)
-    )
+    listed_schema(batch.schema, for_tensors)
+    columns = [listed_column(column, for_tensors) for column in batch.columns]
+    return cast(pa.RecordBatch, pa.RecordBatch.from_arrays(columns, batch.schema.names))

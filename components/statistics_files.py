@@ -32,3 +32,10 @@ def load_statistics(statistics: types.Artifact) -> dict[str, Any]:
         with storage.open_input(path) as stream:
             loaded[split] = statistics_pb2.DatasetFeatureStatisticsList.FromString(stream.read())
     return loaded
+
+
+def column_types(statistics: types.Artifact) -> dict[str, str]:
+    """Arrow types by column, as ArrowStatistics recorded them; empty for statistics of TFX's own making."""
+    if not statistics.has_custom_property("columns"):
+        return {}
+    return dict(statistics.get_json_value_custom_property("columns"))

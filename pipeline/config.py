@@ -114,11 +114,15 @@ class Validation(Section):
         description="The schema, a TensorFlow Metadata text file kept beside the configuration; inferred and written there by the first run. `<config>.schema.pbtxt` unless given.",
     )
     anomalies: Literal["stop", "warn"] = Field("stop", description="What an anomaly does.")
-    max_out_of_domain_share: float = Field(
-        0.0, ge=0, le=1, description="The share of rows that may hold a value outside a column's domain."
+    max_out_of_domain_share: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="The share of rows that may hold a text outside its column's domain; the schema's own bounds unless given.",
     )
     drift: dict[str, float] = Field(
-        {}, description="Bounds on drift between train and the other splits, by column; `default` for all others."
+        {},
+        description="Bounds from 0 to 1 on drift between train and the other splits, by column; `default` for all others. Text: the largest change of one value's share; numbers: Jensen-Shannon divergence.",
     )
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)

@@ -9,6 +9,7 @@ from components.evaluator.component import Evaluator
 from components.feature_selector.component import FeatureSelector
 from components.pusher.component import Pusher
 from components.schema_file.component import SchemaFile
+from components.schema_file.inference_mark import user_schema_digest
 from components.trainer.component import Trainer
 from tfx.dsl.components.base.base_node import BaseNode
 from tfx.dsl.components.common.resolver import Resolver
@@ -17,15 +18,17 @@ from tfx.orchestration.pipeline import Pipeline
 from tfx.types import channel_utils, standard_artifacts
 from tfx.types.channel import BaseChannel, Channel
 
+from beam_jobs import storage
 from components.arrow_statistics.component import ArrowStatistics
 from components.champion import ChampionStrategy
 from components.ingest.component import Ingest
 from components.prepare.component import Prepare, PrepareExamples
 from components.recording import to_json
+from pipeline import runs
 from pipeline.planning import Plan, PlannedStep
 
 
-def compose(plan: Plan, root: str, store: str, beam_args: Sequence[str], schema_digest: str) -> Pipeline:
+def compose(plan: Plan, root: str, store: str, beam_args: Sequence[str]) -> Pipeline:
     """Builds the TFX pipeline.
 
     Args:
@@ -33,7 +36,6 @@ def compose(plan: Plan, root: str, store: str, beam_args: Sequence[str], schema_
       root: the folder that holds all outputs.
       store: the SQLite file of ML Metadata.
       beam_args: Beam's pipeline options.
-      schema_digest: of the user's schema file, '' for one that the pipeline itself inferred.
     """
     config = plan.loaded.config
     sources = {
@@ -46,13 +48,15 @@ def compose(plan: Plan, root: str, store: str, beam_args: Sequence[str], schema_
     examples = prepared[plan.examples.name].outputs["examples"]
 
     statistics = ArrowStatistics(examples).with_id("statistics")
-    schema = SchemaFile(statistics.outputs["statistics"], plan.schema_file, schema_digest).with_id("schema")
+    schema = SchemaFile(
+        statistics.outputs["statistics"], plan.schema_file, user_schema_digest(plan.schema_file)
+    ).with_id("schema")
     gate = DataGate(
         statistics.outputs["statistics"], schema.outputs["schema"], to_json(_gate(plan)), examples=examples
     ).with_id("validate")
     selector = FeatureSelector(examples, to_json(_selection(plan))).with_id("select")
     selector.add_upstream_node(gate)
-    trainer = Trainer(examples, selector.outputs["importances"], to_json(config.train.model_dump())).with_id("train")
+    trainer = Trainer(examples, selector.outputs["importances"], to_json(_training(plan))).with_id("train")
     champion = Resolver(
         strategy_class=ChampionStrategy,
         model=Channel(type=standard_artifacts.Model),
@@ -65,12 +69,13 @@ def compose(plan: Plan, root: str, store: str, beam_args: Sequence[str], schema_
         to_json(config.evaluate.model_dump()),
         baseline_model=champion.outputs["model"],
     ).with_id("evaluate")
+    destination = config.push.to and storage.resolve(config.push.to, plan.loaded.folder)
     pusher = Pusher(
-        trainer.outputs["model"], evaluator.outputs["blessing"], config.push.to or os.path.join(root, "serving")
+        trainer.outputs["model"], destination or os.path.join(root, "serving"), evaluator.outputs["blessing"]
     ).with_id("push")
     learning: list[BaseNode] = [statistics, schema, gate, selector, trainer, champion, evaluator, pusher]
     return Pipeline(
-        pipeline_name=config.name,
+        pipeline_name=runs.pipeline_id(config.name),
         pipeline_root=root,
         components=[*sources.values(), *prepared.values(), *learning],
         enable_cache=True,
@@ -97,9 +102,29 @@ def _union(channels: list[BaseChannel]) -> BaseChannel | None:
 
 
 def _gate(plan: Plan) -> dict[str, Any]:
-    return {**plan.loaded.config.validate_.model_dump(exclude={"schema_file"}), "schema_path": plan.schema_file}
+    validate = plan.loaded.config.validate_
+    bounds = dict(validate.drift)
+    return {
+        "anomalies": validate.anomalies,
+        "max_out_of_domain_share": validate.max_out_of_domain_share,
+        "drift": {"default": bounds.pop("default", None), "columns": bounds},
+    }
 
 
 def _selection(plan: Plan) -> dict[str, Any]:
     config = plan.loaded.config
-    return {**config.select.model_dump(), "label": config.examples.label, "task": config.examples.task}
+    return {
+        **config.select.model_dump(exclude_none=True),
+        "label": config.examples.label,
+        "task": config.examples.task,
+        "threads": _threads(plan),
+    }
+
+
+def _training(plan: Plan) -> dict[str, Any]:
+    train = plan.loaded.config.train
+    return {**train.model_dump(exclude={"parameters"}), "params": train.parameters, "threads": _threads(plan)}
+
+
+def _threads(plan: Plan) -> int:
+    return plan.loaded.config.train.threads or os.cpu_count() or 1

@@ -11,7 +11,7 @@ import pyarrow as pa
 from beam_jobs.sources import SourceConfig
 from beam_jobs.sql import CheckedQuery
 
-from beam_jobs import sources, sql
+from beam_jobs import sources, splits, sql
 from beam_jobs.errors import BraidError, listed, nearest
 from pipeline.config import ColumnSplit, HashSplit, PrepareStep, Source, TimeSplit
 from pipeline.errors import ConfigError
@@ -88,7 +88,7 @@ def plan(loaded: Loaded, memo: str | None = None) -> Plan:
         steps[name] = _checked(loaded, name, step, schemas, split)
         schemas[name] = steps[name].query.output
     _check_examples(loaded, steps)
-    _check_columns(loaded, steps[_examples_step(loaded)].query.output)
+    _check_columns(loaded, steps[_examples_step(loaded)])
     return Plan(loaded, planned, steps)
 
 
@@ -182,14 +182,16 @@ def _check_examples(loaded: Loaded, steps: dict[str, PlannedStep]) -> None:
                 )
 
 
-def _check_columns(loaded: Loaded, output: pa.Schema) -> None:
-    config = loaded.config
+def _check_columns(loaded: Loaded, step: PlannedStep) -> None:
+    config, output = loaded.config, step.query.output
     if config.examples.label in config.select.exclude:
         raise ConfigError(
             f"{loaded.settings.origin(('select', 'exclude'))}: the label '{config.examples.label}' is excluded.",
             "Take it out of `select.exclude`; the label is never a feature.",
         )
     if not set(output.names) - {config.examples.label, *config.select.exclude}:
-        raise ConfigError(
-            "No column of the examples is left to learn from.", "Exclude fewer columns, or let the query derive more."
-        )
+        raise ConfigError("No column of the examples is left to learn from.", "Exclude fewer columns, or derive more.")
+    try:
+        splits.check_split(splits.from_json(step.split or {}), output)
+    except BraidError as error:
+        raise _at(loaded, ("examples", "split"), "the split", error) from error

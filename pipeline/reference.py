@@ -60,7 +60,14 @@ def _type(annotation: Any) -> str:
         return " or ".join(dict.fromkeys(_type(argument) for argument in arguments))
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return "mapping"
-    names = {"str": "text", "int": "whole number", "float": "number", "bool": "true or false", "NoneType": "null", "Any": "any value"}
+    names = {
+        "str": "text",
+        "int": "whole number",
+        "float": "number",
+        "bool": "true or false",
+        "NoneType": "null",
+        "Any": "any value",
+    }
     name = getattr(annotation, "__name__", str(annotation))
     return names.get(name, name)
 
@@ -70,7 +77,11 @@ def _default(field: FieldInfo) -> str:
         return "required"
     value = field.default
     if isinstance(value, BaseModel):
-        shown = {key: inner for key, inner in value.model_dump(by_alias=True, exclude_defaults=True).items() if inner is not None}
+        shown = {
+            key: inner
+            for key, inner in value.model_dump(by_alias=True, exclude_defaults=True).items()
+            if inner is not None
+        }
         return f"`{shown}`" if shown else ""
     return f"`{value!r}`" if value not in ("", [], {}, None) else ""
 

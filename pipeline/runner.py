@@ -78,9 +78,7 @@ def run(plan: Plan, workspace: Workspace, watcher: Watcher, workers: int = 0) ->
     with workspace.exclusive(name):
         retire_unfinished(workspace, name)
         args = [*LOCAL_BEAM, f"--direct_num_workers={workers or os.cpu_count() or 1}"]
-        pipeline = graph.compose(
-            plan, workspace.pipeline_root(name), workspace.store, args, _schema_digest(plan, workspace)
-        )
+        pipeline = graph.compose(plan, workspace.pipeline_root(name), workspace.store, args)
         ir: pipeline_pb2.Pipeline = compiler.Compiler().compile(pipeline)
         run_name = _run_name(name)
         runtime_parameter_utils.substitute_runtime_parameter(ir, {constants.PIPELINE_RUN_ID_PARAMETER_NAME: run_name})
@@ -112,26 +110,6 @@ def _run_name(pipeline: str) -> str:
     return f"{pipeline}-{datetime.datetime.now(datetime.UTC):%Y%m%d-%H%M%S-%f}"[:-3]
 
 
-def _schema_digest(plan: Plan, workspace: Workspace) -> str:
-    """Digest of the user's schema file; '' while it is what the pipeline itself inferred, so that nothing reruns."""
-    from components.schema_file import schema_text
-
-    if not os.path.exists(plan.schema_file):
-        return ""
-    with open(plan.schema_file, encoding="utf-8") as stream:
-        digest = schema_text.digest(stream.read())
-    inferred = set()
-    if os.path.exists(workspace.store):
-        store = runs.connect(workspace.store)
-        schemas = store.get_artifacts_by_type("Schema")
-        inferred = {
-            a.custom_properties["content_digest"].string_value
-            for a in schemas
-            if a.custom_properties["inferred"].int_value
-        }
-    return "" if digest in inferred else digest
-
-
 def retire_unfinished(workspace: Workspace, pipeline: str) -> int:
     """Marks executions that a killed run left RUNNING as CANCELED and removes their half-written outputs.
 
@@ -140,7 +118,7 @@ def retire_unfinished(workspace: Workspace, pipeline: str) -> int:
     if not os.path.exists(workspace.store):
         return 0
     store = runs.connect(workspace.store)
-    context = store.get_context_by_type_and_name("pipeline", pipeline)
+    context = store.get_context_by_type_and_name("pipeline", runs.pipeline_id(pipeline))
     executions = store.get_executions_by_context(context.id) if context else []
     stale = [e for e in executions if e.last_known_state in (pb.Execution.RUNNING, pb.Execution.NEW)]
     for execution in stale:

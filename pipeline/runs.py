@@ -13,6 +13,12 @@ from beam_jobs.errors import listed, nearest
 from pipeline.errors import RunError
 
 RUN_CONTEXT, NODE_CONTEXT = "pipeline_run", "node"
+_SUFFIX = "-pipeline"
+
+
+def pipeline_id(name: str) -> str:
+    """TFX's id of a pipeline. TFX wants it to differ from every step's, and a table may well bear the pipeline's name."""
+    return name + _SUFFIX
 
 
 @dataclass(frozen=True)
@@ -127,7 +133,8 @@ def _place(store: mlmd.MetadataStore, execution: pb.Execution) -> tuple[str, str
     """The pipeline and the node that an execution belongs to, as TFX's contexts have them."""
     by_type = {context.type: context.name for context in store.get_contexts_by_execution(execution.id)}
     pipeline = by_type.get("pipeline", "")
-    return pipeline, by_type.get(NODE_CONTEXT, execution.type).removeprefix(f"{pipeline}.")
+    node = by_type.get(NODE_CONTEXT, execution.type).removeprefix(f"{pipeline}.")
+    return pipeline.removesuffix(_SUFFIX), node
 
 
 def _step(node: str, execution: pb.Execution, outputs: dict[str, list[Output]]) -> Step:

@@ -1,6 +1,5 @@
 """Executor of ArrowStatistics: artifacts in, artifacts out."""
 
-import json
 from typing import Any
 
 import apache_beam as beam
@@ -40,9 +39,9 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         if examples.has_property("span"):
             statistics.span = examples.span
         self._profile(table, statistics, rows, sample_rows)
-        statistics.set_string_custom_property("rows", json.dumps(rows))
+        statistics.set_json_value_custom_property("rows", rows)
         columns = {column.name: str(column.type) for column in table.schema}
-        statistics.set_string_custom_property("columns", json.dumps(columns))
+        statistics.set_json_value_custom_property("columns", columns)
         statistics.set_int_custom_property("sample_rows", sample_rows)
 
     def _profile(self, table: Table, statistics: types.Artifact, rows: dict[str, int], sample_rows: int) -> None:

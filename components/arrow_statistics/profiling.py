@@ -144,6 +144,11 @@ class CountChunks(beam.CombineFn):
         states = zip(*accumulators, strict=True)
         return [g.merge_accumulators(list(of_one)) for g, of_one in zip(self._generators, states, strict=True)]
 
+    def compact(self, accumulator: list[Any]) -> list[Any]:
+        """Shrinks the states before they cross a stage."""
+        pairs = zip(self._generators, accumulator, strict=True)
+        return [generator.compact(state) for generator, state in pairs]
+
     def extract_output(self, accumulator: list[Any]) -> bytes:
         """The serialized `DatasetFeatureStatisticsList` of the split."""
         return bytes(self._api.extract_statistics_output(accumulator, self._generators).SerializeToString())

@@ -8,8 +8,9 @@ from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_p
 
 from beam_jobs.errors import listed, nearest
 from beam_jobs.table import Table
-from components.data_gate.findings import DRIFT_TYPES, Baseline, Case, Finding, describe
+from components.data_gate.findings import Baseline, Case, Finding
 from components.data_gate.gate_config import DriftBounds, GateConfig
+from components.data_gate.wording import DRIFT_TYPES, describe
 from components.errors import StepError
 from components.tfdv_import import tfdv
 
@@ -79,18 +80,20 @@ def _judge_split(split: str, evidence: Evidence, config: GateConfig) -> Verdict:
     statistics = evidence.statistics[split]
     if not statistics.datasets[0].num_examples:
         return _empty_split(split)
-    anomalies = anomalies_pb2.Anomalies()
-    findings: list[Finding] = []
-    for schema, baseline in _comparisons(split, evidence, config):
-        found = tfdv.validate_statistics(
-            statistics, schema, previous_statistics=baseline.statistics if baseline else None
-        )
-        if findings or anomalies.anomaly_info:
-            _keep_drift(found)
-        anomalies = _merged(anomalies, found)
-        case = Case(split, statistics.datasets[0], schema, evidence.columns, evidence.table, baseline)
-        findings.extend(describe(found, case))
+    schema = _with_tolerance(evidence.schema, config.max_out_of_domain_share)
+    anomalies = tfdv.validate_statistics(statistics, schema)
+    findings = describe(anomalies, _case(split, evidence, schema))
+    for baseline, compared in _comparisons(split, evidence, config):
+        drift = tfdv.validate_statistics(statistics, compared, previous_statistics=baseline.statistics)
+        _keep_drift(drift)
+        findings += describe(drift, _case(split, evidence, compared, baseline))
+        _add(anomalies, drift)
     return Verdict(anomalies, tuple(findings))
+
+
+def _case(split: str, evidence: Evidence, schema: Any, baseline: Baseline | None = None) -> Case:
+    statistics = evidence.statistics[split].datasets[0]
+    return Case(split, statistics, schema, evidence.columns, evidence.table, baseline)
 
 
 def _empty_split(split: str) -> Verdict:
@@ -98,3 +101,69 @@ def _empty_split(split: str) -> Verdict:
     anomalies.dataset_anomaly_info.description = "The split is empty."
     anomalies.dataset_anomaly_info.severity = anomalies_pb2.AnomalyInfo.ERROR
     return Verdict(anomalies, (Finding(split, "", "empty split", "0 rows: the split is empty", stops=True),))
+
+
+def _with_tolerance(schema: Any, share: float | None) -> Any:
+    """A copy without drift comparators, its text domains as tolerant as `share` says."""
+    copy = schema_pb2.Schema.FromString(schema.SerializeToString())
+    for feature in copy.feature:
+        feature.ClearField("drift_comparator")
+        if share is not None and feature.WhichOneof("domain_info") in ("domain", "string_domain"):
+            feature.distribution_constraints.min_domain_mass = 1.0 - share
+    return copy
+
+
+def _comparisons(split: str, evidence: Evidence, config: GateConfig) -> Iterator[tuple[Baseline, Any]]:
+    """What the split's distributions are compared with, each with a schema that holds the bounds.
+
+    Bounds that the schema's author wrote into it speak of earlier data, so they count against `previous` alone.
+    """
+    if config.drift and split != BASE_SPLIT and BASE_SPLIT in evidence.statistics:
+        baseline = Baseline(f"split '{BASE_SPLIT}'", evidence.statistics[BASE_SPLIT])
+        yield baseline, _with_bounds(_with_tolerance(evidence.schema, None), config.drift, evidence, split)
+    if split in evidence.previous:
+        baseline = Baseline("the previous data", evidence.previous[split])
+        yield baseline, _with_bounds(evidence.schema, config.drift_from_previous, evidence, split)
+
+
+def _with_bounds(schema: Any, bounds: DriftBounds, evidence: Evidence, split: str) -> Any:
+    copy = schema_pb2.Schema.FromString(schema.SerializeToString())
+    texts = {
+        feature.path.step[0]
+        for feature in evidence.statistics[split].datasets[0].features
+        if feature.type == statistics_pb2.FeatureNameStatistics.STRING
+    }
+    for feature in copy.feature:
+        bound = bounds.of(feature.name)
+        if bound is None:
+            continue
+        feature.ClearField("drift_comparator")
+        comparator = feature.drift_comparator
+        measure = comparator.infinity_norm if feature.name in texts else comparator.jensen_shannon_divergence
+        measure.threshold = bound
+    return copy
+
+
+def _keep_drift(anomalies: Any) -> None:
+    """Drops what a validation without baseline has said already."""
+    for path in list(anomalies.anomaly_info):
+        info = anomalies.anomaly_info[path]
+        drift = [reason for reason in info.reason if reason.type in DRIFT_TYPES]
+        if not drift:
+            del anomalies.anomaly_info[path]
+            continue
+        del info.reason[:]
+        info.reason.extend(drift)
+    anomalies.ClearField("dataset_anomaly_info")
+
+
+def _add(anomalies: Any, more: Any) -> None:
+    for path, info in more.anomaly_info.items():
+        if path in anomalies.anomaly_info:
+            known = anomalies.anomaly_info[path]
+            known.reason.extend(info.reason)
+            known.description = " ".join(reason.description for reason in known.reason)
+            known.short_description = "Multiple errors"
+        else:
+            anomalies.anomaly_info[path].CopyFrom(info)
+    anomalies.drift_skew_info.extend(more.drift_skew_info)

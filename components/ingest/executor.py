@@ -7,7 +7,8 @@ from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.types import artifact_utils
 from tfx.types.artifact import Artifact
 
-from beam_jobs import ingest, parquet_files, progress
+from beam_jobs import ingest, progress, rejects, sources
+from beam_jobs.publish import Publication, publish
 from beam_jobs.sources import SourceConfig
 from beam_jobs.table import Table
 from components import recording
@@ -25,15 +26,15 @@ class Executor(BaseBeamExecutor):
         """Writes the table and the rejects of one source."""
         config = SourceConfig(**_tuples(json.loads(exec_properties["source"])))
         table = artifact_utils.get_single_instance(output_dict["table"])
-        rejects = artifact_utils.get_single_instance(output_dict["rejects"])
-        if config.is_parquet:
-            parquet_files.parquet_table(config, table.uri)
-            ingest.no_rejects(config, rejects.uri)
+        refused = artifact_utils.get_single_instance(output_dict["rejects"])
+        if sources.find_files(config).format == "parquet":
+            ingest.parquet_table(config, table.uri)
+            publish([], Publication(f"rejects of {config.name}", refused.uri, rejects.SCHEMA, stores_rows=False))
         else:
             with progress.original_errors(), self._make_beam_pipeline() as pipeline:
-                ingest.ingest(pipeline, config, ingest.plan(config), table.uri, rejects.uri)
+                ingest.ingest(pipeline, config, ingest.plan(config), table.uri, refused.uri)
         recording.record_table(table, config.name, Table.load(table.uri), exec_properties["fingerprint"])
-        recording.record_table(rejects, f"{config.name} rejects", Table.load(rejects.uri))
+        recording.record_table(refused, f"{config.name} rejects", Table.load(refused.uri))
 
 
 def _tuples(values: dict[str, Any]) -> dict[str, Any]:

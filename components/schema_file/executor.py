@@ -1,6 +1,5 @@
 """Executor of SchemaFile: artifacts in, artifacts out."""
 
-import json
 import os
 from typing import Any
 
@@ -11,7 +10,7 @@ from tfx.types import artifact_utils
 from beam_jobs import storage
 from components.errors import StepError
 from components.schema_file import inference_mark
-from components.statistics_files import load_statistics
+from components.statistics_files import column_types, load_statistics
 
 
 class Executor(base_executor.BaseExecutor):
@@ -38,7 +37,7 @@ class Executor(base_executor.BaseExecutor):
         path, request = exec_properties["schema_path"], exec_properties["user_schema_digest"]
         inferred = not storage.exists(path)
         if inferred:
-            schema = schema_text.infer_schema(load_statistics(statistics), _columns(statistics))
+            schema = schema_text.infer_schema(load_statistics(statistics), column_types(statistics))
         else:
             schema = schema_text.read_schema(path)
         text = schema_text.schema_text(schema)
@@ -48,11 +47,6 @@ class Executor(base_executor.BaseExecutor):
         output.set_int_custom_property("inferred", int(inferred))
         output.set_string_custom_property("schema_path", path)
         output.set_string_custom_property("digest", inference_mark.digest(text))
-
-
-def _columns(statistics: types.Artifact) -> dict[str, str]:
-    known: dict[str, str] = json.loads(statistics.get_string_custom_property("columns") or "{}")
-    return known
 
 
 def _keep(path: str, text: str) -> None:

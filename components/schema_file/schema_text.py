@@ -15,7 +15,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from google.protobuf import text_format
+from google.protobuf import descriptor_pool, text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
 from beam_jobs import storage
@@ -59,7 +59,7 @@ def _not_parsed(path: str, error: text_format.ParseError) -> StepError:
     found = _NO_FIELD.search(reason)
     if found is not None:
         message, field = found.groups()
-        known = text_format.descriptor_pool.Default().FindMessageTypeByName(message).fields_by_name
+        known = descriptor_pool.Default().FindMessageTypeByName(message).fields_by_name
         reason = f"a {message.rpartition('.')[2]} has no field '{field}'.{nearest(field, known)}"
     return StepError(
         f"The schema '{path}' cannot be read, line {error.GetLine()}: {reason}",

@@ -11,6 +11,7 @@ import xgboost
 
 from beam_jobs.table import ROW_GROUP_ROWS, Table, read_batches
 from components import encoding
+from components.errors import StepError
 from components.model_contract import ModelContract
 from components.target import LabelCounts
 
@@ -21,7 +22,7 @@ QUANTISED_BYTES_A_CELL = 6
 SHARE_OF_MEMORY = 0.6
 
 
-class EncodedBatches(xgboost.DataIter):  # type: ignore[misc]
+class EncodedBatches(xgboost.DataIter):
     """Feeds one split to XGBoost, which passes over it about five times to build its quantised matrix.
 
     Rows without a usable label are left out, and counted in `counts` during the first pass.
@@ -71,6 +72,11 @@ class EncodedBatches(xgboost.DataIter):  # type: ignore[misc]
             if self._cached:
                 self._cache.append((values, codes))
             yield values, codes
+        if not counts.labelled:
+            raise StepError(
+                f"No row of the split '{self.split}' has a usable label '{self.contract.label}'.",
+                f"{counts.missing:,} rows have none, {counts.unseen.total():,} hold a class that training never saw.",
+            )
 
 
 @dataclass(frozen=True)

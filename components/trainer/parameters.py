@@ -133,5 +133,5 @@ def _try(params: Mapping[str, Any], classes: int) -> None:
 
 def _own_words(message: str) -> str:
     """What XGBoost says, without its source positions and stack."""
-    lines = [line.strip() for line in message.split("Stack trace")[0].splitlines() if line.strip()]
+    lines = [line.strip() for line in message.partition("Stack trace")[0].splitlines() if line.strip()]
     return lines[0].rsplit("] ", 1)[-1].rsplit(".cc:", 1)[-1].strip() if lines else message

@@ -200,7 +200,7 @@ def _boost(
     return booster, history
 
 
-class _Notes(xgboost.callback.TrainingCallback):  # type: ignore[misc]
+class _Notes(xgboost.callback.TrainingCallback):
     """Tells the listeners how far the training is."""
 
     def __init__(self, rounds: int, metric: str) -> None:

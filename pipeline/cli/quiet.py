@@ -1,9 +1,12 @@
 """Settings of the process that must be made before TensorFlow loads, and silence for its logs."""
 
+import contextlib
 import logging
 import os
 import sys
+import tempfile
 import warnings
+from collections.abc import Iterator
 
 
 def prepare(verbose: bool = False) -> None:
@@ -18,3 +21,24 @@ def prepare(verbose: bool = False) -> None:
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     warnings.simplefilter("ignore")
     logging.disable(logging.ERROR)
+
+
+@contextlib.contextmanager
+def native_logs(verbose: bool = False) -> Iterator[None]:
+    """Holds back what C++ libraries print to stderr while they load; shows it after all when loading fails."""
+    if verbose:
+        yield
+        return
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(kept, held.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)

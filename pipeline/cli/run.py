@@ -35,7 +35,7 @@ def command(
     place = Workspace(os.path.abspath(workspace))
     loaded = loading.load(config, overlays, assignments)
     plan = planning.plan(loaded, place.memo)
-    with console.status("Loading TFX ..."):
+    with console.status("Loading TFX ..."), quiet.native_logs(verbose):
         from pipeline import runner
     finished = runner.run(plan, place, display.LiveWatcher(console, config), workers)
     if as_json:

@@ -1,0 +1,92 @@
+"""Chunks of a table at rest: ranges of row groups, the unit of work of a prepare job."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from beam_jobs import storage
+from beam_jobs.table import ROW_GROUP_ROWS, ROW_PLACE_BITS, Origin, Part, Table, row_id
+
+CHUNK_ROWS = 4 * ROW_GROUP_ROWS
+"""Rows of a chunk of a large table: enough to hide what a chunk costs, few enough to fit many times in memory."""
+_LEAST_CHUNKS = 8
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A range of row groups of one Parquet file.
+
+    Attributes:
+      number: the chunk's number in the job, from 0, in the table's order.
+      path: where the file can be opened.
+      first_row: rows of the file before the chunk.
+      rows: rows in the chunk.
+      row_groups: the row groups' numbers in the file.
+      row_base: the `_row` of the file's first row, for a file that does not store `_row`; else None.
+    """
+
+    number: int
+    path: str
+    first_row: int
+    rows: int
+    row_groups: tuple[int, ...]
+    row_base: int | None
+
+
+def chunk_rows_for(rows: int) -> int:
+    """Rows a chunk for a table of so many: smaller chunks where the table is small, so that every worker gets some."""
+    return min(CHUNK_ROWS, max(ROW_GROUP_ROWS, rows // _LEAST_CHUNKS))
+
+
+def chunks_of(table: Table, chunk_rows: int = 0) -> list[Chunk]:
+    """Cuts all parts of a table into chunks of whole row groups.
+
+    Args:
+      chunk_rows: most rows of a chunk (a larger row group is a chunk of its own); by the table's size unless given.
+    """
+    most = chunk_rows or chunk_rows_for(table.rows)
+    chunks: list[Chunk] = []
+    for part in table.parts:
+        base = None if table.stores_rows else row_id(part.chunk, 0)
+        for first_row, groups in _ranges(part, most):
+            rows = sum(part.row_groups[group] for group in groups)
+            chunks.append(Chunk(len(chunks), table.path(part), first_row, rows, groups, base))
+    return chunks
+
+
+def _ranges(part: Part, most: int) -> Iterator[tuple[int, tuple[int, ...]]]:
+    """The first row and the row groups of each chunk of one file."""
+    first_row, groups, rows = 0, list[int](), 0
+    for group, group_rows in enumerate(part.row_groups):
+        if groups and rows + group_rows > most:
+            yield first_row, tuple(groups)
+            first_row, groups, rows = first_row + rows, [], 0
+        groups.append(group)
+        rows += group_rows
+    if rows:
+        yield first_row, tuple(groups)
+
+
+def read_chunk(chunk: Chunk, columns: Sequence[str], batch_rows: int = ROW_GROUP_ROWS) -> Iterator[pa.RecordBatch]:
+    """Streams the named columns (in that order) of a chunk; `_row` may be among them where the file stores it."""
+    with storage.open_input(chunk.path) as stream:
+        file = pq.ParquetFile(stream)
+        for batch in file.iter_batches(batch_rows, row_groups=list(chunk.row_groups), columns=list(columns)):
+            yield batch.select(list(columns))
+
+
+def where_stood(table: Table, row: int) -> str:
+    """Words where a row with this `_row` came from, as far as the table's manifest knows: file and place."""
+    chunk, place = row >> ROW_PLACE_BITS, row & ((1 << ROW_PLACE_BITS) - 1)
+    if not table.stores_rows:
+        files = [table.path(part) for part in table.parts if part.chunk == chunk]
+        return f"row {place + 1:,} of '{files[0]}'" if files else f"_row {row}"
+    return next((_in_origin(origin, place) for origin in table.origins if origin.chunk == chunk), f"_row {row}")
+
+
+def _in_origin(origin: Origin, place: int) -> str:
+    if origin.unit == "rows":
+        return f"row {origin.start + place + 1:,} of '{origin.file}'"
+    return f"row {place + 1:,} of the chunk of '{origin.file}' that begins at byte {origin.start:,}"

@@ -1,0 +1,187 @@
+"""The fused job: one DoFn reads a chunk, runs the query on it, splits the output and writes it."""
+
+import os
+from collections.abc import Iterator, Mapping
+
+import apache_beam as beam
+import duckdb
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from beam_jobs import broadcast, duck, progress, storage
+from beam_jobs.chunks import Chunk, read_chunk, where_stood
+from beam_jobs.errors import BraidError, DataError
+from beam_jobs.kernel import PrepareConfig, QueryFailure, Stretch, query_batches, refused, run_query
+from beam_jobs.progress import Progress
+from beam_jobs.publish import ChunkReport
+from beam_jobs.sql import CARRY
+from beam_jobs.table import ROW, Table
+
+_PLACE = "file_row_number"
+_RUNTIME_FILE = "braid_chunk"
+
+
+class RunChunk(beam.DoFn):
+    """Turns each chunk into the report of what was written from it.
+
+    Args:
+      stream: the streamed table.
+      broadcasts: the query's other tables, by name.
+    """
+
+    def __init__(self, config: PrepareConfig, stream: Table, broadcasts: Mapping[str, Table]) -> None:
+        super().__init__()
+        self.config, self.stream, self.broadcasts = config, stream, broadcasts
+
+    def setup(self) -> None:
+        """Opens the worker's database and loads the broadcast tables, once."""
+        local = [path for path in map(self.stream.path, self.stream.parts) if not storage.is_remote(path)]
+        self._connection = duck.connect(local)
+        broadcast.load(self._connection, self.broadcasts, self.config.query.columns)
+
+    def teardown(self) -> None:
+        """Closes the database."""
+        self._connection.close()
+
+    def process(self, chunk: Chunk) -> Iterator[ChunkReport]:
+        """Yields the chunk's report."""
+        try:
+            yield self._run(chunk)
+        except BraidError as error:
+            raise progress.failed(error) from error
+
+    def _run(self, chunk: Chunk) -> ChunkReport:
+        source = ChunkSource(self._connection, self.config, self.stream, chunk)
+        words = f"rows {chunk.first_row + 1:,} to {chunk.first_row + chunk.rows:,} of '{chunk.path}'"
+        stretch = Stretch(chunk.number, chunk.first_row, chunk.rows, source.row_ids, words)
+        source.register(chunk.first_row, chunk.first_row + chunk.rows)
+        try:
+            report = run_query(self._connection, self.config, stretch)
+        except QueryFailure as failure:
+            raise self._blame(source, stretch, failure) from failure
+        finally:
+            source.unregister()
+        ledger = report.ledger
+        progress.advance(self.config.step, Progress(read=ledger.read, written=ledger.written, chunks=1))
+        return report
+
+    def _blame(self, source: "ChunkSource", stretch: Stretch, failure: QueryFailure) -> DataError:
+        """Finds the one row that the query fails on, by halving, where a row is to blame."""
+        if failure.of_a_value:
+            at = failing_row(source, stretch.first, stretch.first + stretch.rows)
+            if at is not None:
+                row = int(source.row_ids(np.array([at], np.int64))[0])
+                return refused(self.config, failure, where_stood(self.stream, row))
+        return refused(self.config, failure, stretch.words)
+
+
+class ChunkSource:
+    """The rows of a chunk as the connection's table of the stream's name, `_at` last: the row's number in the file.
+
+    DuckDB reads a local file itself; anything else, and files that it would read as other types, come through Arrow.
+    """
+
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, config: PrepareConfig, stream: Table, chunk: Chunk
+    ) -> None:
+        self.connection, self.sql = connection, config.query.sql
+        self._name = duck.quote(config.query.stream)
+        self._columns = config.query.stream_columns
+        self._schema = pa.schema([stream.schema.field(name) for name in self._columns])
+        self._chunk = chunk
+        self._rows = self._read() if not self._duckdb_reads_it() else None
+        self._stored_ids = self._read_row_ids() if chunk.row_base is None else None
+
+    def register(self, start: int, stop: int) -> None:
+        """Shows the query the file's rows from `start` up to `stop`."""
+        if self._rows is not None:
+            first = self._chunk.first_row
+            self.connection.register(_RUNTIME_FILE, self._rows.slice(start - first, stop - start))
+            source = f"SELECT * FROM {_RUNTIME_FILE}"
+        else:
+            source = (
+                f"SELECT {self._selected()}{_PLACE} AS {CARRY} FROM {self._scan()} "
+                f"WHERE {_PLACE} >= {start} AND {_PLACE} < {stop}"
+            )
+        self.connection.execute(f"CREATE OR REPLACE TEMP VIEW {self._name} AS {source}")
+
+    def unregister(self) -> None:
+        """Lets go of rows held in memory."""
+        if self._rows is not None:
+            self.connection.execute(f"DROP VIEW {self._name}")
+            self.connection.unregister(_RUNTIME_FILE)
+            self._rows = None
+
+    def row_ids(self, at: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """`_row` of each `_at`."""
+        if self._stored_ids is None:
+            return at + np.int64(self._chunk.row_base or 0)
+        return self._stored_ids[at - self._chunk.first_row]
+
+    def _selected(self) -> str:
+        return "".join(f"{duck.quote(name)}, " for name in self._columns)
+
+    def _scan(self) -> str:
+        path = duck.literal(self._chunk.path)
+        return f"read_parquet({path}, file_row_number = true, hive_partitioning = false)"
+
+    def _duckdb_reads_it(self) -> bool:
+        path = self._chunk.path
+        # DuckDB would take these characters of a name for a pattern.
+        if storage.is_remote(path) or any(sign in path for sign in "*?[") or not os.path.exists(path):
+            return False
+        if any(name.lower() in (_PLACE, CARRY) for name in self._schema.names):
+            return False
+        try:
+            own = duck.output_types(self.connection, f"SELECT {self._selected()}0::BIGINT FROM {self._scan()}")
+        except duckdb.Error:
+            return False
+        self.connection.register(_RUNTIME_FILE, self._schema.empty_table())
+        through_arrow = duck.output_types(self.connection, f"SELECT *, 0::BIGINT FROM {_RUNTIME_FILE}")
+        self.connection.unregister(_RUNTIME_FILE)
+        return [kind for _, kind in own] == [kind for _, kind in through_arrow]
+
+    def _read(self) -> pa.Table:
+        try:
+            batches = list(read_chunk(self._chunk, self._columns))
+            rows = pa.Table.from_batches(batches).cast(self._schema)
+        except (OSError, pa.ArrowException) as error:
+            raise _unreadable(self._chunk, error) from error
+        at = np.arange(self._chunk.rows, dtype=np.int64) + self._chunk.first_row
+        return rows.append_column(CARRY, pa.array(at))
+
+    def _read_row_ids(self) -> npt.NDArray[np.int64]:
+        try:
+            stored = [batch.column(0).to_numpy() for batch in read_chunk(self._chunk, [ROW])]
+        except (OSError, pa.ArrowException) as error:
+            raise _unreadable(self._chunk, error) from error
+        return np.concatenate(stored)
+
+
+def failing_row(source: ChunkSource, start: int, stop: int) -> int | None:
+    """The `_at` of one row that the query fails on by itself, or None where only several rows together make it fail."""
+    while stop - start > 1:
+        middle = (start + stop) // 2
+        if _fails(source, start, middle):
+            stop = middle
+        else:
+            start = middle
+    return start if _fails(source, start, stop) else None
+
+
+def _fails(source: ChunkSource, start: int, stop: int) -> bool:
+    source.register(start, stop)
+    try:
+        for _ in query_batches(source.connection, source.sql):
+            pass
+    except QueryFailure as failure:
+        return failure.of_a_value
+    return False
+
+
+def _unreadable(chunk: Chunk, error: Exception) -> DataError:
+    return DataError(
+        f"'{chunk.path}' cannot be read: {error}.",
+        "The file is damaged, or changed while the run was under way; write it anew.",
+    )

@@ -1,0 +1,192 @@
+"""One run of a step's query over one stretch of its stream: batches out, splits, `_row`, ledger."""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import duckdb
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from beam_jobs import publish
+from beam_jobs.errors import DataError
+from beam_jobs.ledger import Ledger
+from beam_jobs.parts import AttemptWriter
+from beam_jobs.publish import ChunkReport
+from beam_jobs.row_counts import RowCounts, aggregate_ledger
+from beam_jobs.splits import Split, time_range
+from beam_jobs.sql import CheckedQuery
+from beam_jobs.table import ROW_GROUP_ROWS, ROW_PLACE_BITS
+
+TIME_RANGE = "time_range"
+"""The note of a chunk with the first and last time of the splitting column."""
+
+
+@dataclass(frozen=True)
+class PrepareConfig:
+    """One prepare step.
+
+    Attributes:
+      step: its name, for messages and counters.
+      query: the checked query.
+      root: the folder of the table to write.
+      fan_out: whether a join may multiply rows of the stream.
+      split: how the output is divided, or None for a table without splits.
+      chunk_rows: most rows a chunk; by the stream's size when 0.
+      partition_rows: about how many rows a partition, for a query with `partition_by`.
+    """
+
+    step: str
+    query: CheckedQuery
+    root: str
+    fan_out: bool = False
+    split: Split | None = None
+    chunk_rows: int = 0
+    partition_rows: int = 250_000
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """The rows of the stream that one run of the query reads.
+
+    Attributes:
+      number: the output chunk's number.
+      first: the `_at` of the first row.
+      rows: how many there are.
+      row_ids: `_row` of each `_at`.
+      words: where they stand, for messages.
+    """
+
+    number: int
+    first: int
+    rows: int
+    row_ids: Callable[[npt.NDArray[np.int64]], npt.NDArray[np.int64]]
+    words: str
+
+
+class QueryFailure(Exception):  # noqa: N818  it is caught and worded, never shown
+    """DuckDB gave up on a query; `cause_text` is what it said, `of_a_value` whether one row is to blame."""
+
+    def __init__(self, told: str) -> None:
+        super().__init__(told)
+        self.cause_text = re.sub(r"^(\w+ )+Error: ", "", told.split("\n\nLINE ", maxsplit=1)[0]).strip()
+        self.of_a_value = told.startswith(("Conversion Error", "Out of Range Error", "Invalid Input Error"))
+
+
+def query_batches(connection: duckdb.DuckDBPyConnection, sql: str) -> Iterator[pa.RecordBatch]:
+    """Streams a query's output in batches of up to 131,072 rows.
+
+    Raises:
+      QueryFailure: DuckDB refuses a value, runs out of memory, or cannot read the file.
+    """
+    try:
+        # A failure past the first batch comes out of the Arrow stream, as an OSError with DuckDB's words.
+        yield from connection.sql(sql).to_arrow_reader(ROW_GROUP_ROWS)
+    except (duckdb.Error, OSError, pa.ArrowException) as error:
+        raise QueryFailure(str(error)) from error
+
+
+@dataclass
+class _Run:
+    """What has come out of one run so far."""
+
+    config: PrepareConfig
+    stretch: Stretch
+    counts: RowCounts | None
+    written: int = 0
+    times: list[tuple[int, int]] = field(default_factory=list)
+
+    def row_ids(self, batch: pa.RecordBatch) -> npt.NDArray[np.int64]:
+        """`_row` of each row: the input row's, or new ones where rows stand for groups."""
+        if self.counts is None:
+            start = (self.stretch.number << ROW_PLACE_BITS) + self.written
+            return np.arange(start, start + batch.num_rows, dtype=np.int64)
+        carried = batch.column(len(self.config.query.output))
+        at = np.asarray(carried.fill_null(-1).to_numpy(zero_copy_only=False))
+        self.counts.add(at)
+        return self.stretch.row_ids(at)
+
+    def ledger(self) -> Ledger:
+        if self.counts is not None:
+            return self.counts.ledger()
+        return aggregate_ledger(self.stretch.rows, self.written)
+
+
+def run_query(
+    connection: duckdb.DuckDBPyConnection, config: PrepareConfig, stretch: Stretch, order_by: str = ""
+) -> ChunkReport:
+    """Runs the step's query on what is registered in the connection and writes the output as one attempt.
+
+    Args:
+      order_by: what the job orders the output by, for an answer that does not depend on DuckDB's hash tables.
+
+    Raises:
+      DataError: rows multiply without `fan_out`, the output's columns differ from those checked, a row has no split.
+      QueryFailure: DuckDB could not run the query.
+    """
+    query = config.query
+    run = _Run(config, stretch, RowCounts(stretch.first, stretch.rows) if query.carries else None)
+    attempt = publish.new_attempt(stretch.number)
+    sql = f"SELECT * FROM (\n{query.sql}\n) ORDER BY {order_by}" if order_by else query.sql
+    with AttemptWriter(config.root, attempt, stretch.number, query.output, config.split) as writer:
+        for batch in query_batches(connection, sql):
+            _check_columns(config, batch.schema)
+            row_ids = run.row_ids(batch)
+            _check_fan_out(run)
+            columns = pa.RecordBatch.from_arrays(batch.columns[: len(query.output)], schema=query.output)
+            writer.write(columns, row_ids)
+            run.written += batch.num_rows
+            if config.split and (seen := time_range(columns, config.split)):
+                run.times.append(seen)
+        ledger = run.ledger()
+        if not config.fan_out and ledger.multiplied:
+            raise _multiplied(run, ledger.multiplied)
+        return ChunkReport(stretch.number, attempt, writer.close(), ledger, _notes(run))
+
+
+def _notes(run: _Run) -> dict[str, Any]:
+    if not run.times:
+        return {}
+    return {TIME_RANGE: [min(low for low, _ in run.times), max(high for _, high in run.times)]}
+
+
+def _check_columns(config: PrepareConfig, got: pa.Schema) -> None:
+    expected = config.query.output
+    for place, wanted in enumerate(expected):
+        found = got.field(place)
+        if (found.name, found.type) != (wanted.name, wanted.type):
+            raise DataError(
+                f"Step '{config.step}': column {place + 1} of the query's output is '{found.name}' of type {found.type}, not '{wanted.name}' of type {wanted.type} as its check found.",
+                "Give the column one type in the query: CAST(... AS ...).",
+            )
+
+
+def _check_fan_out(run: _Run) -> None:
+    """Stops a join that explodes as soon as more rows came out than were read."""
+    if run.counts is not None and not run.config.fan_out and run.counts.written > run.stretch.rows:
+        raise _multiplied(run, run.counts.multiplied)
+
+
+def _multiplied(run: _Run, copies: int) -> DataError:
+    config, stretch = run.config, run.stretch
+    example = ""
+    if run.counts is not None:
+        worst = run.counts.most_multiplied()
+        ids = stretch.row_ids(np.array([at for at, _ in worst], np.int64))
+        told = ", ".join(f"_row {row} {times:,} times" for row, (_, times) in zip(ids, worst, strict=True))
+        example = f" For example {told}."
+    return DataError(
+        f"Step '{config.step}' multiplies rows of '{config.query.stream}': {copies:,} surplus copies come out of {stretch.words}.{example} Usually a joined table has several rows for one key.",
+        "Make the joined table's key unique in the query (GROUP BY, DISTINCT ON), or allow it with 'fan_out: true'.",
+    )
+
+
+def refused(config: PrepareConfig, failure: QueryFailure, where: str) -> DataError:
+    """The error for a query that DuckDB could not run over the rows that `where` words."""
+    told = failure.cause_text if failure.cause_text.endswith((".", "!", "?")) else f"{failure.cause_text}."
+    hint = "TRY_CAST(...) gives NULL where CAST fails, NULLIF(x, 0) a safe divisor; or filter such rows out."
+    if not failure.of_a_value:
+        hint = "If it is memory: read fewer columns, broadcast smaller tables, or partition by finer keys."
+    return DataError(f"Step '{config.step}' failed on {where}: {told}", hint)

@@ -1,0 +1,35 @@
+"""Runs the Pusher: artifacts in, `push`, artifact out."""
+
+from typing import Any
+
+from tfx.dsl.components.base.base_executor import BaseExecutor
+from tfx.types import artifact_utils
+from tfx.types.artifact import Artifact
+
+from components.pusher.pushing import Push, hold_back, push
+
+
+class Executor(BaseExecutor):
+    """See `components.pusher.pushing`. The custom properties are those of TFX's own Pusher, and the reason."""
+
+    def Do(  # noqa: N802  TFX's name
+        self,
+        input_dict: dict[str, list[Artifact]],
+        output_dict: dict[str, list[Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Pushes the model unless a blessing was asked for and refused."""
+        model = artifact_utils.get_single_instance(input_dict["model"])
+        blessings = input_dict.get("model_blessing") or []
+        blessed = all(blessing.get_int_custom_property("blessed") == 1 for blessing in blessings)
+        destination = str(exec_properties["destination"])
+        pushed = push(model.uri, destination) if blessed else hold_back(destination)
+        _record(artifact_utils.get_single_instance(output_dict["pushed_model"]), pushed)
+
+
+def _record(artifact: Artifact, pushed: Push) -> None:
+    pushed.save(artifact.uri)
+    artifact.set_int_custom_property("pushed", int(pushed.serving))
+    artifact.set_string_custom_property("pushed_destination", pushed.path)
+    artifact.set_string_custom_property("pushed_version", pushed.version)
+    artifact.set_string_custom_property("reason", pushed.reason)

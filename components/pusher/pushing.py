@@ -1,0 +1,163 @@
+"""Puts a model where it serves: a folder a version, and a link that is swapped in one step.
+
+    destination/
+      00000001/      model.ubj, contract.json
+      00000002/
+      current -> 00000002
+
+A reader that opens `current` sees one whole model at any moment. A version is written under a hidden name
+and renamed when its bytes are on the disk, so a push that is cut off leaves nothing that looks like a version.
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from beam_jobs import storage
+from components.errors import StepError
+
+CURRENT = "current"
+PUSHED = "pushed.json"
+VERSION_DIGITS = 8
+TEMPORARY = ".pushing-"
+STALE_SECONDS = 3_600
+
+
+@dataclass(frozen=True)
+class Push:
+    """What a push came to.
+
+    Attributes:
+      serving: whether the model is now the one that `current` names.
+      version: the name of its folder; '' where nothing was pushed.
+      path: that folder, whole; '' where nothing was pushed.
+      reason: what was done, or why nothing was.
+    """
+
+    destination: str
+    serving: bool
+    version: str
+    path: str
+    reason: str
+
+    def save(self, uri: str) -> None:
+        """Writes `pushed.json` into the artifact's folder."""
+        storage.write_text(f"{uri.rstrip('/')}/{PUSHED}", json.dumps(dataclasses.asdict(self), indent=1))
+
+
+def hold_back(destination: str) -> Push:
+    """What is recorded for a model that was not blessed: nothing was pushed."""
+    return Push(destination, False, "", "", "The model was not blessed, so the one that serves stays.")
+
+
+def push(model_uri: str, destination: str) -> Push:
+    """Makes a model the one that serves from `destination`; the very model that serves already is left as it is.
+
+    Raises:
+      StepError: the destination is in a bucket, is no folder, or cannot be written to.
+      DataError: the model's folder is empty or gone.
+    """
+    root = _root(destination)
+    files = [file.path for file in storage.expand(model_uri)]
+    try:
+        serving = _serving(root)
+        if serving is not None and _digest(files) == _digest([str(path) for path in serving.iterdir()]):
+            return Push(str(root), True, serving.name, str(serving), "This very model was serving already.")
+        _remove_stale(root)
+        version = _publish(files, root)
+        _point(root, version.name)
+    except OSError as error:
+        raise StepError(
+            f"The model cannot be pushed to '{root}': {error.strerror or error}.",
+            "Check that the folder can be written to and that the disk has room.",
+        ) from error
+    return Push(str(root), True, version.name, str(version), f"Pushed as version {version.name}.")
+
+
+def _root(destination: str) -> Path:
+    if storage.is_remote(destination):
+        raise StepError(
+            f"The Pusher's destination '{destination}' is in a bucket, where no link can be swapped in one step.",
+            "Name a folder of a file system.",
+        )
+    root = Path(storage.resolve(destination))
+    if root.exists() and not root.is_dir():
+        raise StepError(f"The Pusher's destination '{root}' is a file.", "Name a folder.")
+    pointer = root / CURRENT
+    if pointer.exists() and not pointer.is_symlink():
+        raise StepError(
+            f"'{pointer}' is not a link, so it is not the Pusher's own.", "Move it away, or name another folder."
+        )
+    return root
+
+
+def _serving(root: Path) -> Path | None:
+    pointer = root / CURRENT
+    return root / pointer.readlink() if pointer.is_symlink() and pointer.is_dir() else None
+
+
+def _digest(paths: list[str]) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for path in sorted(paths, key=os.path.basename):
+        digest.update(f"{os.path.basename(path)}:{storage.content_digest(path)}\n".encode())
+    return digest.hexdigest()
+
+
+def _publish(files: list[str], root: Path) -> Path:
+    """Copies the files into the next version's folder."""
+    root.mkdir(parents=True, exist_ok=True)
+    pending = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=root))
+    try:
+        for file in files:
+            _copy(file, pending / os.path.basename(file))
+        pending.chmod(0o755)
+        version = root / f"{_last_version(root) + 1:0{VERSION_DIGITS}d}"
+        pending.rename(version)
+    except BaseException:
+        shutil.rmtree(pending, ignore_errors=True)
+        raise
+    _sync(root)
+    return version
+
+
+def _copy(source: str, target: Path) -> None:
+    with storage.open_input(source) as reader, target.open("wb") as writer:
+        shutil.copyfileobj(reader, writer)
+        writer.flush()
+        os.fsync(writer.fileno())
+
+
+def _last_version(root: Path) -> int:
+    return max((int(path.name) for path in root.iterdir() if path.name.isdecimal()), default=0)
+
+
+def _point(root: Path, version: str) -> None:
+    """Swaps the link in one step: a new link under a temporary name, renamed over the old one."""
+    folder = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=root))
+    try:
+        (folder / CURRENT).symlink_to(version)
+        (folder / CURRENT).replace(root / CURRENT)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    _sync(root)
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _remove_stale(root: Path) -> None:
+    """Removes what a push that was cut off left behind."""
+    for path in root.glob(f"{TEMPORARY}*") if root.is_dir() else ():
+        if time.time() - path.stat().st_mtime > STALE_SECONDS:
+            shutil.rmtree(path, ignore_errors=True)

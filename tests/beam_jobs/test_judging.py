@@ -1,0 +1,169 @@
+import json
+from dataclasses import dataclass
+from functools import partial
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
+from sklearn import metrics as sk
+
+from beam_jobs import progress
+from beam_jobs.errors import DataError
+from beam_jobs.judgement import CANDIDATE, CHAMPION, Question
+from beam_jobs.judging import JudgeExamples, Judging, read_report
+from beam_jobs.ledger import Ledger
+from beam_jobs.row_groups import chunks_of, read_chunk
+from beam_jobs.table import ROW, Part, Table, row_id
+
+LOCAL = ["--runner=FnApiRunner", "--direct_running_mode=multi_threading", "--direct_num_workers=2"]
+
+
+@dataclass(frozen=True)
+class ColumnPredictor:
+    """Predicts what a column says."""
+
+    column: str
+
+    def predict(self, batch: pa.RecordBatch) -> np.ndarray:
+        return batch.column(self.column).to_numpy()
+
+    def labels(self, batch: pa.RecordBatch) -> np.ndarray:
+        return batch.column("label").to_numpy(zero_copy_only=False).astype(np.float32)
+
+
+def rows_of(count: int, seed: int = 0) -> pa.Table:
+    rng = np.random.default_rng(seed)
+    p = rng.random(count).astype(np.float32)
+    noisy = np.clip(p + rng.normal(0, 0.3, count), 0, 1).astype(np.float32)
+    carrier = rng.choice(["AA", "UA", "EV"], count)
+    return pa.table(
+        {
+            "good": pa.array(p),
+            "worse": pa.array(noisy),
+            "label": pa.array((rng.random(count) < p).astype(float), mask=rng.random(count) < 0.1),
+            "carrier": pa.array(carrier, mask=rng.random(count) < 0.1),
+        }
+    )
+
+
+def written(folder, splits: dict[str, pa.Table], stores_rows: bool = True) -> Table:
+    """Two parts a split, row groups of 1,000."""
+    parts = []
+    for split, rows in splits.items():
+        for chunk, piece in enumerate((rows.slice(0, rows.num_rows // 3), rows.slice(rows.num_rows // 3))):
+            ids = pa.array(np.arange(piece.num_rows) + row_id(chunk, 0))
+            path = f"{split}-{chunk}.parquet"
+            pq.write_table(piece.append_column(ROW, ids) if stores_rows else piece, folder / path, row_group_size=1_000)
+            described = pq.ParquetFile(folder / path).metadata
+            groups = tuple(described.row_group(n).num_rows for n in range(described.num_row_groups))
+            parts.append(Part(path, groups, chunk, split))
+    return Table(str(folder), next(iter(splits.values())).schema, tuple(parts), stores_rows, Ledger())
+
+
+def judged(table: Table, folder, models: dict[str, str], slices=("carrier",), splits=("eval", "test")) -> dict:
+    judging = Judging(
+        job="evaluator",
+        question=Question("binary", "label", ("on time", "late"), splits),
+        models={name: partial(ColumnPredictor, column) for name, column in models.items()},
+        columns=(*models.values(), "label"),
+        slices=tuple(slices),
+        output=f"{folder}/metrics.json",
+    )
+    with progress.original_errors(), beam.Pipeline(options=PipelineOptions(LOCAL)) as pipeline:
+        _ = pipeline | JudgeExamples(table, judging)
+    return read_report(judging.output)
+
+
+def test_two_models_are_judged_on_the_same_rows_of_each_split_and_slice(tmp_path):
+    splits = {"train": rows_of(500, 2), "eval": rows_of(2_500), "test": rows_of(4_000, 1)}
+    table = written(tmp_path, splits)
+    found = judged(table, tmp_path, {CANDIDATE: "good", CHAMPION: "worse"})
+    assert list(found["splits"]) == ["eval", "test"]
+    for split in ("eval", "test"):
+        frame = splits[split].to_pandas()
+        known = frame[frame.label.notna()]
+        overall = found["splits"][split]["overall"]
+        assert (overall["rows"], overall["unlabelled"]) == (len(known), len(frame) - len(known))
+        slices = found["splits"][split]["slices"]["carrier"]
+        assert set(slices) == {"AA", "UA", "EV", "(null)"}
+        assert sum(node["rows"] for node in slices.values()) == len(known)
+        assert sum(node["unlabelled"] for node in slices.values()) == overall["unlabelled"]
+        for node, mine in [(overall, known), *((slices[c], known[known.carrier == c]) for c in ("AA", "UA", "EV"))]:
+            good, worse = sk.roc_auc_score(mine.label, mine.good), sk.roc_auc_score(mine.label, mine.worse)
+            assert node["auc"]["value"] == pytest.approx(good, abs=1e-9)
+            assert node["champion"]["auc"]["value"] == pytest.approx(worse, abs=1e-9)
+            assert node["difference"]["auc"]["value"] == pytest.approx(good - worse, abs=1e-9)
+            assert node["auc"]["low"] < good < node["auc"]["high"]
+            assert node["difference"]["auc"]["low"] > 0
+            loss = sk.log_loss(mine.label, mine.good.astype(np.float64))
+            assert node["log_loss"]["value"] == pytest.approx(loss, abs=1e-6)
+
+
+def test_a_paired_difference_is_known_better_than_either_model(tmp_path):
+    table = written(tmp_path, {"test": rows_of(4_000)})
+    overall = judged(table, tmp_path, {CANDIDATE: "good", CHAMPION: "good"}, splits=("test",))["splits"]["test"][
+        "overall"
+    ]
+    assert overall["difference"]["auc"] == {"value": 0, "low": 0, "high": 0}
+
+
+def test_the_report_is_the_same_again(tmp_path):
+    table = written(tmp_path, {"test": rows_of(4_000)})
+    one, other = (judged(table, tmp_path, {CANDIDATE: "good"}, splits=("test",)) for _ in range(2))
+    assert one == other
+
+
+def test_what_cannot_be_told_is_null_and_says_why(tmp_path):
+    rows = rows_of(400)
+    one_class = pa.array(np.where(np.array(rows["carrier"].to_pylist()) == "AA", 0.0, rows["label"].to_numpy()))
+    table = written(tmp_path, {"test": rows.set_column(2, "label", one_class)})
+    judged(table, tmp_path, {CANDIDATE: "good"}, splits=("test",))
+    text = (tmp_path / "metrics.json").read_text()
+    assert "NaN" not in text and "Infinity" not in text
+    node = json.loads(text)["splits"]["test"]["slices"]["carrier"]["AA"]
+    assert node["auc"] == {"value": None, "low": None, "high": None, "reason": "no row has the label 'late'"}
+    assert node["accuracy"]["value"] is not None
+
+
+def test_a_split_without_a_label_is_an_error(tmp_path):
+    rows = rows_of(100)
+    table = written(tmp_path, {"test": rows.set_column(2, "label", pa.array([None] * 100, pa.float64()))})
+    with pytest.raises(DataError, match="Split 'test' has no row to judge a model on: 100 rows") as caught:
+        judged(table, tmp_path, {CANDIDATE: "good"}, splits=("test",))
+    assert caught.value.hint
+    assert not (tmp_path / "metrics.json").exists()
+
+
+def test_an_empty_split_is_an_error_before_the_job_runs(tmp_path):
+    table = written(tmp_path, {"test": rows_of(100)})
+    with pytest.raises(DataError, match=r"no row in split 'tset'. Did you mean 'test'\?"):
+        judged(table, tmp_path, {CANDIDATE: "good"}, splits=("tset",))
+
+
+def test_a_prediction_that_is_no_probability_is_an_error(tmp_path):
+    rows = rows_of(100)
+    table = written(tmp_path, {"test": rows.set_column(0, "good", pa.array(np.full(100, 1.5, np.float32)))})
+    with pytest.raises(DataError, match=r"candidate predicts 1.5 where a probability is expected"):
+        judged(table, tmp_path, {CANDIDATE: "good"}, splits=("test",))
+
+
+def test_a_label_that_is_no_class_is_an_error(tmp_path):
+    rows = rows_of(100)
+    table = written(tmp_path, {"test": rows.set_column(2, "label", pa.array(np.full(100, 2.0)))})
+    with pytest.raises(DataError, match="Label 'label' is 2 in"):
+        judged(table, tmp_path, {CANDIDATE: "good"}, splits=("test",))
+
+
+@pytest.mark.parametrize("enough", [1, 1_500, 10**9])
+@pytest.mark.parametrize("stores_rows", [True, False])
+def test_chunks_hold_every_row_once_whatever_their_size(tmp_path, monkeypatch, enough, stores_rows):
+    monkeypatch.setattr("beam_jobs.row_groups.ROW_GROUP_ROWS", enough)
+    table = written(tmp_path, {"eval": rows_of(100), "test": rows_of(5_000)}, stores_rows)
+    chunks = chunks_of(table, ["test"])
+    assert {chunk.split for chunk in chunks} == {"test"}
+    ids = [n for chunk in chunks for batch in read_chunk(chunk, ["good"]) for n in batch.column(ROW).to_pylist()]
+    expected = [row_id(0, n) for n in range(1_666)] + [row_id(1, n) for n in range(3_334)]
+    assert sorted(ids) == expected

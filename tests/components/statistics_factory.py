@@ -1,0 +1,19 @@
+"""Statistics of small tables for tests, counted as the Beam job counts them but without a pipeline."""
+
+from typing import Any
+
+from tensorflow_metadata.proto.v0 import statistics_pb2
+
+from beam_jobs.table import Table
+from components.arrow_statistics.profiling import CountChunks, plan_chunks
+
+
+def statistics_of(table: Table) -> dict[str, Any]:
+    """Each split's `DatasetFeatureStatisticsList`."""
+    combine = CountChunks()
+    combine.setup()
+    states = {split: combine.create_accumulator() for split in table.splits}
+    for chunk in plan_chunks(table):
+        states[chunk.split] = combine.add_input(states[chunk.split], chunk)
+    read = statistics_pb2.DatasetFeatureStatisticsList.FromString
+    return {split: read(combine.extract_output(state)) for split, state in states.items()}

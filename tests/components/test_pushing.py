@@ -1,0 +1,91 @@
+import threading
+from pathlib import Path
+
+import pytest
+
+from beam_jobs.errors import DataError
+from components.errors import StepError
+from components.pusher.pushing import push
+
+
+def model(folder: Path, content: str) -> str:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "model.ubj").write_text(content)
+    (folder / "contract.json").write_text("{}")
+    return str(folder)
+
+
+def test_each_new_model_becomes_the_next_version_and_current_names_it(tmp_path: Path) -> None:
+    target = tmp_path / "serving"
+    first = push(model(tmp_path / "a", "one"), str(target))
+    second = push(model(tmp_path / "b", "two"), str(target))
+    assert (first.version, second.version) == ("00000001", "00000002")
+    assert (target / "current").readlink() == Path("00000002")
+    assert (target / "current/model.ubj").read_text() == "two"
+    assert (target / "00000001/model.ubj").read_text() == "one"
+    assert sorted(path.name for path in target.iterdir()) == ["00000001", "00000002", "current"]
+
+
+def test_the_model_that_serves_already_makes_no_new_version(tmp_path: Path) -> None:
+    target = tmp_path / "serving"
+    push(model(tmp_path / "a", "one"), str(target))
+    again = push(model(tmp_path / "same", "one"), str(target))
+    assert (again.serving, again.version) == (True, "00000001")
+    push(model(tmp_path / "b", "two"), str(target))
+    assert push(model(tmp_path / "a", "one"), str(target)).version == "00000003"
+
+
+def test_the_folder_can_be_moved(tmp_path: Path) -> None:
+    push(model(tmp_path / "a", "one"), str(tmp_path / "serving"))
+    (tmp_path / "serving").rename(tmp_path / "elsewhere")
+    assert (tmp_path / "elsewhere/current/model.ubj").read_text() == "one"
+
+
+def test_a_reader_always_sees_one_whole_model(tmp_path: Path) -> None:
+    target, seen, done = tmp_path / "serving", set(), threading.Event()
+    models = [model(tmp_path / str(n), str(n)) for n in range(30)]
+    push(models[0], str(target))
+
+    def read() -> None:
+        while not done.is_set():
+            folder = (target / "current").resolve(strict=True)
+            seen.add((folder / "model.ubj").read_text())
+            assert (folder / "contract.json").read_text() == "{}"
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for uri in models[1:]:
+        push(uri, str(target))
+    done.set()
+    reader.join()
+    assert seen <= {str(n) for n in range(30)}
+    assert (target / "current/model.ubj").read_text() == "29"
+
+
+def test_a_push_that_fails_leaves_what_serves_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / "serving"
+    push(model(tmp_path / "a", "one"), str(target))
+
+    def full(source: str, copied: Path) -> None:
+        copied.write_text("half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("components.pusher.pushing._copy", full)
+    with pytest.raises(StepError, match="No space left on device"):
+        push(model(tmp_path / "b", "two"), str(target))
+    assert sorted(path.name for path in target.iterdir()) == ["00000001", "current"]
+    assert (target / "current/model.ubj").read_text() == "one"
+
+
+def test_a_destination_that_cannot_be_used_is_explained(tmp_path: Path) -> None:
+    uri = model(tmp_path / "a", "one")
+    (tmp_path / "file").write_text("")
+    (tmp_path / "taken/current").mkdir(parents=True)
+    with pytest.raises(StepError, match="is a file"):
+        push(uri, str(tmp_path / "file"))
+    with pytest.raises(StepError, match="is not a link"):
+        push(uri, str(tmp_path / "taken"))
+    with pytest.raises(StepError, match="is in a bucket"):
+        push(uri, "gs://bucket/models")
+    with pytest.raises(DataError, match="does not exist"):
+        push(str(tmp_path / "gone"), str(tmp_path / "serving"))
