@@ -70,10 +70,11 @@ def connect_to_empty(schemas: Mapping[str, pa.Schema]) -> duckdb.DuckDBPyConnect
     """
     connection = connect()
     for name, schema in schemas.items():
-        connection.register(name, schema.empty_table())
         try:
+            connection.register(name, schema.empty_table())
             connection.execute(f"DESCRIBE {quote(name)}").fetchall()
         except duckdb.Error as error:
+            connection.close()
             raise SqlError(
                 f"SQL cannot read table '{name}': {_first_line(error)} Its columns: {listed(schema.names)}.",
                 "Leave the column out of the table, or write it with another type.",
@@ -140,8 +141,8 @@ def sql_error(error: duckdb.Error, schemas: Mapping[str, pa.Schema]) -> SqlError
     told = str(error)
     at = re.search(r"^LINE (\d+):", told, re.MULTILINE)
     line = f" (line {at[1]})" if at else ""
-    if found := re.search(r"Table with name \"?([^\"\n]+?)\"? does not exist", told):
-        return unknown_table(found[1], line, schemas)
+    if found := re.search(r"Table with name \"?([^\"\n]+?)\"? does not exist|Cannot access \w+ \"(.+?)\"", told):
+        return unknown_table(found[1] or found[2], line, schemas)
     if found := re.search(r"Function with name \"?(\S+?)\"? does not exist", told):
         return SqlError(
             f"There is no function '{found[1]}'{line}.{_suggestion(told)}", "See DuckDB's function reference."
@@ -176,8 +177,12 @@ def _unknown_column(column: str, table: str, line: str, schemas: Mapping[str, pa
     known = {table: schemas[table]} if table in schemas else schemas
     names = dict.fromkeys(name for schema in known.values() for name in schema.names)
     owner = f"'{table}' has no column '{column}'" if table else f"There is no column '{column}'"
+    if column.lower() in (name.lower() for name in names):
+        why = " in reach here; a subquery or CTE hands on only what it selects."
+    else:
+        why = f".{nearest(column, names)}"
     return SqlError(
-        f"{owner}{line}.{nearest(column, names)}",
+        f"{owner}{line}{why}",
         " ".join(f"'{name}' has: {listed(schema.names)}." for name, schema in known.items()),
     )
 

@@ -175,7 +175,7 @@ class JudgeExamples(beam.PTransform[beam.Pipeline, beam.PCollection[str]]):
             | "Chunks" >> beam.Create(self.chunks)
             | "Spread" >> beam.Reshuffle()
             | "Judge" >> beam.ParDo(_JudgeChunk(self.judging), slices)
-            | "Merge" >> beam.CombineGlobally(merge_tallies)
+            | "Merge" >> beam.CombineGlobally(_MergeTallies())
             | "Report" >> beam.Map(_write_report, slices, self.judging)
         )
 
@@ -249,6 +249,22 @@ class _JudgeChunk(beam.DoFn):
             tallies = merge_tallies([tallies, judged])
             rows += batch.num_rows
         return tallies, rows
+
+
+class _MergeTallies(beam.CombineFn):
+    """Merges at once: of a plain function Beam would keep ten inputs a worker waiting."""
+
+    def create_accumulator(self) -> Tallies:
+        return {}
+
+    def add_input(self, accumulator: Tallies, element: Tallies) -> Tallies:
+        return merge_tallies([accumulator, element])
+
+    def merge_accumulators(self, accumulators: Iterable[Tallies]) -> Tallies:
+        return merge_tallies(accumulators)
+
+    def extract_output(self, accumulator: Tallies) -> Tallies:
+        return accumulator
 
 
 def _write_report(tallies: Tallies, slices: Slices, judging: Judging) -> str:

@@ -1,5 +1,6 @@
 """Records that are no rows: found by the same parser that reads the others, so a type means one thing."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -10,9 +11,11 @@ import pyarrow as pa
 from beam_jobs.text_chunks import Block
 from beam_jobs.text_records import Grammar, Record
 
-GROUP_RECORDS = 1024
+GROUP_RECORDS = 256
 MAX_RAW = 4096
 MAX_REJECTS = 10_000
+# Arrow's CSV parser tells the row, and saves the halving; its word is checked.
+_ROW_HINT = re.compile(r"\bRow #(\d+):")
 SCHEMA = pa.schema(
     [
         ("file", pa.string()),
@@ -118,16 +121,21 @@ def _read_records(block: Block, file: str, parser: Parser, max_fraction: float, 
 
 
 def _unreadable(data: bytes, group: Sequence[Record], places: Sequence[int], parser: Parser) -> list[int]:
-    """Halves the records until those that cannot be parsed stand alone."""
+    """The places of the records that cannot be parsed, each of them found to fail alone."""
     if not places:
         return []
+    hint = None
     try:
         if parser.parse(_joined(data, [group[i] for i in places])).num_rows == len(places):
             return []
-    except pa.ArrowInvalid:
-        pass  # one of them, or this one
+    except pa.ArrowInvalid as error:
+        hint = _ROW_HINT.search(str(error))
     if len(places) == 1:
         return list(places)
+    at = int(hint.group(1)) - 1 if hint else -1
+    if 0 <= at < len(places) and _unreadable(data, group, places[at : at + 1], parser):
+        # Records before it may fail by another column, so the rest is looked at as one.
+        return [places[at], *_unreadable(data, group, [*places[:at], *places[at + 1 :]], parser)]
     middle = len(places) // 2
     return _unreadable(data, group, places[:middle], parser) + _unreadable(data, group, places[middle:], parser)
 

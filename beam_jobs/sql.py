@@ -111,7 +111,9 @@ def _check_declarations(stream: str, schemas: Mapping[str, pa.Schema], partition
         raise SqlError(
             f"There is no table '{stream}' to stream.{nearest(stream, schemas)}", f"Tables: {listed(schemas)}."
         )
+    _check_distinct("tables", "The step", schemas)
     for table, schema in schemas.items():
+        _check_distinct("columns", f"Table '{table}'", schema.names)
         for name in schema.names:
             if name.lower() in _RESERVED:
                 raise SqlError(

@@ -32,7 +32,7 @@ class Relation:
 
     Attributes:
       columns: in order, '' for one without a plain name; None when they are not known.
-      tables: the split tables (read chunk by chunk, or partition by partition) that its rows come from; empty when it
+      tables: the split tables (read chunk by chunk, or partition by partition) that its rows depend on; empty when it
         has the same rows everywhere.
       keys: its columns that equal a partition column, with that column's name.
       carries: each row comes from one row of the stream, whose `_at` it can bring along.
@@ -74,19 +74,27 @@ class Source:
 
 @dataclass(frozen=True)
 class From:
-    """A FROM clause: its sources in order, and the columns that USING or NATURAL merged, with their partition column or ''."""
+    """A FROM clause.
+
+    Attributes:
+      sources: in order.
+      merged: the columns that USING or NATURAL merged, with their partition column or ''.
+      filters: the split tables that only decide which rows stay (the right side of SEMI and ANTI joins).
+    """
 
     sources: tuple[Source, ...] = ()
     merged: Mapping[str, str] = field(default_factory=dict)
+    filters: frozenset[str] = frozenset()
 
     @property
     def tables(self) -> frozenset[str]:
-        """The split tables that its rows come from."""
-        return frozenset(table for source in self.sources for table in source.relation.tables)
+        """The split tables that its rows depend on."""
+        return self.filters.union(*(source.relation.tables for source in self.sources))
 
     def with_nulls(self) -> "From":
         """The same, on the optional side of an outer join."""
-        return From(tuple(dataclasses.replace(s, nullable=True) for s in self.sources), dict.fromkeys(self.merged, ""))
+        sources = tuple(dataclasses.replace(source, nullable=True) for source in self.sources)
+        return From(sources, dict.fromkeys(self.merged, ""), self.filters)
 
     def resolve(self, expression: Node) -> tuple[str, Source | None]:
         """The partition column that a column reference equals wherever it is not NULL, or '', and its source."""
@@ -125,6 +133,8 @@ class From:
         replaced = {entry["key"].lower(): entry["value"] for entry in star["replace_list"]}
         renamed = {entry["key"]["column"].lower(): entry["value"].lower() for entry in star["rename_list"]}
         seen: set[str] = set()
+        if owner and all(source.alias != owner for source in self.sources):
+            yield None  # the fields of a struct
         for source in self.sources:
             if owner not in ("", source.alias):
                 continue
@@ -180,19 +190,18 @@ def joined(kind: str, left: From, right: From, names: Sequence[str]) -> From:
     for name in names:
         merged[name] = _merged_key(kind, _solid(left, name), _solid(right, name))
     if kind in ("SEMI", "ANTI"):
-        return From(left.sources, left.merged)
+        return From(left.sources, left.merged, left.filters | right.tables)
     one = left.with_nulls() if kind in ("RIGHT", "OUTER") else left
     other = right.with_nulls() if kind in ("LEFT", "OUTER") else right
     kept = {name: key for name, key in merged.items() if name not in names}
     nulls = {n for side, was in ((one, left), (other, right)) if side is not was for n in was.merged}
     kept = {name: "" if name in nulls else key for name, key in kept.items()}
-    return From(one.sources + other.sources, {**kept, **{name: merged[name] for name in names}})
+    columns = {**kept, **{name: merged[name] for name in names}}
+    return From(one.sources + other.sources, columns, left.filters | right.filters)
 
 
 def _merged_key(kind: str, left: str, right: str) -> str:
     match kind:
-        case "INNER":
-            return left or right
         case "RIGHT":
             return right
         case "OUTER":

@@ -241,6 +241,8 @@ class Scopes:
         for item in node["select_list"]:
             if item["class"] == "STAR":
                 output.extend([None] if item["columns"] else clause.star(item))
+            elif item.get("function_name") == "unnest":
+                output.append(None)  # of a struct, it makes a column of each field
             else:
                 plain = item["column_names"][-1] if item["class"] == "COLUMN_REF" else ""
                 output.append(((item["alias"] or plain).lower(), clause.key(item)))

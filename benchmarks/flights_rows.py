@@ -23,9 +23,21 @@ def tables(times: int) -> dict[str, str]:
         with zipfile.ZipFile(os.path.join(source, "flights.csv.zip")) as archive, archive.open("flights.csv") as member:
             flights = pc.read_csv(member)
         for number in range(times):
-            pq.write_table(flights, os.path.join(folder, "flights", f"{number:03d}.parquet"), row_group_size=131_072, compression="zstd")
+            pq.write_table(
+                flights,
+                os.path.join(folder, "flights", f"{number:03d}.parquet"),
+                row_group_size=131_072,
+                compression="zstd",
+            )
         for name in ("weather", "planes"):
-            pq.write_table(pc.read_csv(os.path.join(source, f"{name}.csv")), os.path.join(folder, f"{name}.parquet"), compression="zstd")
+            pq.write_table(
+                pc.read_csv(os.path.join(source, f"{name}.csv")),
+                os.path.join(folder, f"{name}.parquet"),
+                compression="zstd",
+            )
         with open(os.path.join(folder, "done"), "w", encoding="utf-8"):
             pass
-    return {"flights": os.path.join(folder, "flights"), **{n: os.path.join(folder, f"{n}.parquet") for n in ("weather", "planes")}}
+    return {
+        "flights": os.path.join(folder, "flights"),
+        **{n: os.path.join(folder, f"{n}.parquet") for n in ("weather", "planes")},
+    }

@@ -60,7 +60,10 @@ def run_once(module: str, arguments: Sequence[str]) -> Measurement:
     """
     started = time.monotonic()
     process = subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-m", module, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [sys.executable, "-W", "ignore", "-m", module, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
     assert process.stdout is not None
     output = process.stdout.read()
@@ -89,7 +92,11 @@ def _median(measured: list[Measurement]) -> Measurement:
         return statistics.median(of(m) for m in measured)
 
     return Measurement(
-        middle(lambda m: m.wall), middle(lambda m: m.cpu), middle(lambda m: m.peak_mb), middle(lambda m: m.total_wall), measured[-1].facts
+        middle(lambda m: m.wall),
+        middle(lambda m: m.cpu),
+        middle(lambda m: m.peak_mb),
+        middle(lambda m: m.total_wall),
+        measured[-1].facts,
     )
 
 

@@ -10,7 +10,7 @@ NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
 Name = Annotated[str, StringConstraints(pattern=NAME.pattern)]
 Moment = datetime.datetime | datetime.date | str
 
-STEP_NAMES = ("statistics", "schema", "validate", "select", "train", "champion", "evaluate", "push")
+STEP_NAMES = ("statistics", "schema", "validate", "select", "train", "champion", "previous", "evaluate", "push")
 """Steps that every pipeline has; tables may not take their names."""
 
 
@@ -123,6 +123,10 @@ class Validation(Section):
     drift: dict[str, float] = Field(
         {},
         description="Bounds from 0 to 1 on drift between train and the other splits, by column; `default` for all others. Text: the largest change of one value's share; numbers: Jensen-Shannon divergence.",
+    )
+
+    drift_from_previous: dict[str, float] = Field(
+        {}, description="The same bounds on drift from the statistics of the last run on other data, split by split."
     )
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)

@@ -51,6 +51,8 @@ class LiveWatcher:
 
     def finished(self, name: str, step: Step) -> None:
         """Prints the step's last line."""
+        if step.is_resolver:
+            return
         seconds = "reused " if step.state == "CACHED" else f"{step.seconds:5.1f} s"
         self.console.print(f"{MARKS[step.state]} {name:<{self.width}} {seconds}  {escape(_outcome(step))}")
 
@@ -106,10 +108,17 @@ def ledger_words(ledger: dict[str, float]) -> str:
     return words
 
 
-def summary(console: Console, run: Run) -> None:
-    """Everything worth knowing at the end of a run."""
+def console(stderr: bool = False) -> Console:
+    """A console; wide enough for a table when nobody's terminal says how wide."""
+    made = Console(stderr=stderr, highlight=False)
+    return made if made.is_terminal else Console(stderr=stderr, highlight=False, width=140)
+
+
+def summary(console: Console, run: Run, with_steps: bool = True) -> None:
+    """Everything worth knowing at the end of a run; without the steps where they were shown as they went."""
     console.print(f"\nRun [bold]{run.name}[/] of pipeline [bold]{run.pipeline}[/]: {run.state.lower()}")
-    _ledgers(console, run)
+    if with_steps:
+        _ledgers(console, run)
     _features(console, run)
     _metrics(console, run)
     for line in decision_lines(run):
@@ -121,7 +130,7 @@ def _ledgers(console: Console, run: Run) -> None:
     table = Table(
         "step", "state", "seconds", "rows", title="Steps and ledgers", title_justify="left", box=None, pad_edge=False
     )
-    for step in run.steps:
+    for step in (step for step in run.steps if not step.is_resolver):
         table.add_row(step.name, step.state.lower(), f"{step.seconds:.1f}", escape(_outcome(step)))
     console.print(table)
 
@@ -154,17 +163,17 @@ def _places(console: Console, run: Run) -> None:
     console.print("\nWhere things are")
     for step in run.steps:
         for key, outputs in step.outputs.items():
-            if step.name != "champion":
-                for output in outputs:
-                    console.print(f"  {step.name}.{key}: {escape(output.uri)}", soft_wrap=True)
+            for output in outputs if not step.is_resolver else ():
+                console.print(f"  {step.name}.{key}: {escape(output.uri)}", soft_wrap=True)
 
 
 def run_list(console: Console, found: Sequence[Run]) -> None:
     """One line a run."""
     table = Table("run", "pipeline", "state", "steps run", "reused", box=None, pad_edge=False)
     for run in found:
-        cached = sum(step.state == "CACHED" for step in run.steps)
-        table.add_row(run.name, run.pipeline, run.state.lower(), str(len(run.steps) - cached), str(cached))
+        steps = [step for step in run.steps if not step.is_resolver]
+        cached = sum(step.state == "CACHED" for step in steps)
+        table.add_row(run.name, run.pipeline, run.state.lower(), str(len(steps) - cached), str(cached))
     console.print(table)
 
 

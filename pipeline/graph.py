@@ -4,13 +4,6 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from components.data_gate.component import DataGate
-from components.evaluator.component import Evaluator
-from components.feature_selector.component import FeatureSelector
-from components.pusher.component import Pusher
-from components.schema_file.component import SchemaFile
-from components.schema_file.inference_mark import user_schema_digest
-from components.trainer.component import Trainer
 from tfx.dsl.components.base.base_node import BaseNode
 from tfx.dsl.components.common.resolver import Resolver
 from tfx.orchestration import metadata
@@ -20,10 +13,17 @@ from tfx.types.channel import BaseChannel, Channel
 
 from beam_jobs import storage
 from components.arrow_statistics.component import ArrowStatistics
-from components.champion import ChampionStrategy
+from components.data_gate.component import DataGate
+from components.evaluator.component import Evaluator
+from components.feature_selector.component import FeatureSelector
+from components.history import ChampionStrategy, PreviousStrategy
 from components.ingest.component import Ingest
 from components.prepare.component import Prepare, PrepareExamples
+from components.pusher.component import Pusher
 from components.recording import to_json
+from components.schema_file.component import SchemaFile
+from components.schema_file.inference_mark import user_schema_digest
+from components.trainer.component import Trainer
 from pipeline import runs
 from pipeline.planning import Plan, PlannedStep
 
@@ -48,11 +48,20 @@ def compose(plan: Plan, root: str, store: str, beam_args: Sequence[str]) -> Pipe
     examples = prepared[plan.examples.name].outputs["examples"]
 
     statistics = ArrowStatistics(examples).with_id("statistics")
+    previous = Resolver(
+        strategy_class=PreviousStrategy,
+        statistics=Channel(type=standard_artifacts.ExampleStatistics),
+        candidate=statistics.outputs["statistics"],
+    ).with_id("previous")
     schema = SchemaFile(
         statistics.outputs["statistics"], plan.schema_file, user_schema_digest(plan.schema_file)
     ).with_id("schema")
     gate = DataGate(
-        statistics.outputs["statistics"], schema.outputs["schema"], to_json(_gate(plan)), examples=examples
+        statistics.outputs["statistics"],
+        schema.outputs["schema"],
+        to_json(_gate(plan)),
+        examples=examples,
+        previous_statistics=previous.outputs["statistics"],
     ).with_id("validate")
     selector = FeatureSelector(examples, to_json(_selection(plan))).with_id("select")
     selector.add_upstream_node(gate)
@@ -73,7 +82,7 @@ def compose(plan: Plan, root: str, store: str, beam_args: Sequence[str]) -> Pipe
     pusher = Pusher(
         trainer.outputs["model"], destination or os.path.join(root, "serving"), evaluator.outputs["blessing"]
     ).with_id("push")
-    learning: list[BaseNode] = [statistics, schema, gate, selector, trainer, champion, evaluator, pusher]
+    learning: list[BaseNode] = [statistics, previous, schema, gate, selector, trainer, champion, evaluator, pusher]
     return Pipeline(
         pipeline_name=runs.pipeline_id(config.name),
         pipeline_root=root,
@@ -103,12 +112,18 @@ def _union(channels: list[BaseChannel]) -> BaseChannel | None:
 
 def _gate(plan: Plan) -> dict[str, Any]:
     validate = plan.loaded.config.validate_
-    bounds = dict(validate.drift)
     return {
         "anomalies": validate.anomalies,
         "max_out_of_domain_share": validate.max_out_of_domain_share,
-        "drift": {"default": bounds.pop("default", None), "columns": bounds},
+        "drift": _bounds(validate.drift),
+        "drift_from_previous": _bounds(validate.drift_from_previous),
+        "unused_columns": plan.loaded.config.select.exclude,
     }
+
+
+def _bounds(named: dict[str, float]) -> dict[str, Any]:
+    columns = dict(named)
+    return {"default": columns.pop("default", None), "columns": columns}
 
 
 def _selection(plan: Plan) -> dict[str, Any]:

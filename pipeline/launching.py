@@ -65,7 +65,7 @@ def launcher(ir: pipeline_pb2.Pipeline, node: pipeline_pb2.PipelineNode, facts: 
 def _recording(operator: Any, facts: Mapping[str, str | int]) -> Any:
     """The executor operator, adding facts to what it hands the launcher to publish."""
 
-    class Recording(operator):  # type: ignore[misc]  # TFX ships no types
+    class Recording(operator):
         def run_executor(self, execution_info: data_types.ExecutionInfo) -> execution_result_pb2.ExecutorOutput:
             started = time.monotonic()
             output = super().run_executor(execution_info)

@@ -77,7 +77,7 @@ def _walk(loc: tuple[str | int, ...]) -> tuple[settings.Path, list[str]]:
     for key in loc:
         options = _models(model)
         fields = {field.alias or name: field for option in options for name, field in option.model_fields.items()}
-        if fields and key in {"time", "hash", "column"} and not path[-1:] == [key] and key not in fields:
+        if fields and key in {"time", "hash", "column"} and path[-1:] != [key] and key not in fields:
             model = next(m for m in options if str(key) in str(m.model_fields["by"].annotation))
             continue
         if key == "[key]":

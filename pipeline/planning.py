@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
-from beam_jobs.sources import SourceConfig
-from beam_jobs.sql import CheckedQuery
 
 from beam_jobs import sources, splits, sql
 from beam_jobs.errors import BraidError, listed, nearest
+from beam_jobs.sources import SourceConfig
+from beam_jobs.sql import CheckedQuery
 from pipeline.config import ColumnSplit, HashSplit, PrepareStep, Source, TimeSplit
 from pipeline.errors import ConfigError
 from pipeline.loading import Loaded

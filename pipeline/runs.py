@@ -43,9 +43,15 @@ class Step:
     name: str
     execution: int
     state: str
+    type: str
     seconds: float
     properties: dict[str, Any]
     outputs: dict[str, list[Output]] = field(default_factory=dict)
+
+    @property
+    def is_resolver(self) -> bool:
+        """Whether it only looks up artifacts of earlier runs: it does so in every run, and does no work."""
+        return self.type.endswith("Resolver")
 
 
 @dataclass(frozen=True)
@@ -144,6 +150,7 @@ def _step(node: str, execution: pb.Execution, outputs: dict[str, list[Output]]) 
         name=node,
         execution=execution.id,
         state=pb.Execution.State.Name(execution.last_known_state),
+        type=execution.type,
         seconds=float(properties.get("seconds", seconds)),
         properties=properties,
         outputs=outputs,

@@ -53,14 +53,15 @@ def feature_rows(run: Run) -> list[tuple[str, ...]]:
 
 
 def metric_rows(run: Run) -> tuple[list[str], list[tuple[str, ...]]]:
-    """A header and a row a split, for the metrics that the task has."""
+    """A header with the splits, and a row a metric that the task has."""
     splits = _document(run, "evaluate", "evaluation", "metrics.json").get("splits", {})
     overall = {name: split["overall"] for name, split in splits.items()}
     shown = [metric for metric in MAIN_METRICS if any(metric in o for o in overall.values())]
-    rows = [
-        (name, f"{o['rows']:,}", *(_with_interval(o.get(metric)) for metric in shown)) for name, o in overall.items()
-    ]
-    return ["split", "rows", *shown], rows
+    if not shown:
+        return [], []
+    counted = ("rows", *(f"{o['rows']:,}" for o in overall.values()))
+    rows = [(metric, *(_with_interval(o.get(metric)) for o in overall.values())) for metric in shown]
+    return ["metric", *overall], [counted, *rows]
 
 
 def _with_interval(metric: dict[str, float | None] | None) -> str:

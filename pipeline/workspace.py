@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TextIO
 
 from pipeline.errors import RunError
 
@@ -37,15 +38,7 @@ class Workspace:
           RunError: another process runs the pipeline, or the folder cannot be written.
         """
         path = os.path.join(self.pipeline_root(name), "lock")
-        try:
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            handle = open(path, "a+", encoding="utf-8")
-        except OSError as error:
-            raise RunError(
-                f"The workspace '{self.folder}' cannot be written: {error.strerror}.",
-                "Name another with --workspace DIR.",
-            ) from error
-        with handle:
+        with self._opened(path) as handle:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
@@ -58,3 +51,13 @@ class Workspace:
             handle.write(str(os.getpid()))
             handle.flush()
             yield
+
+    def _opened(self, path: str) -> TextIO:
+        try:
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            return open(path, "a+", encoding="utf-8")
+        except OSError as error:
+            raise RunError(
+                f"The workspace '{self.folder}' cannot be written: {error.strerror}.",
+                "Name another with --workspace DIR.",
+            ) from error

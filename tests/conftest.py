@@ -4,7 +4,9 @@ import pytest
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--renew-golden", action="store_true", help="Write the golden files instead of comparing with them.")
+    parser.addoption(
+        "--renew-golden", action="store_true", help="Write the golden files instead of comparing with them."
+    )
 
 
 @pytest.fixture

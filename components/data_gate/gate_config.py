@@ -42,15 +42,17 @@ class GateConfig:
       max_out_of_domain_share: the share of rows, 0 to 1, that may hold a text outside its column's list of allowed
         values; None leaves it to the schema (`min_domain_mass`; a schema that does not say allows none).
       stops: whether an anomaly stops the run, or is recorded as a warning.
+      unused_columns: columns that no model reads; they may be null in all rows.
     """
 
     drift: DriftBounds = DriftBounds()
     drift_from_previous: DriftBounds = DriftBounds()
     max_out_of_domain_share: float | None = None
     stops: bool = True
+    unused_columns: tuple[str, ...] = ()
 
 
-_KEYS = ("drift", "drift_from_previous", "max_out_of_domain_share", "anomalies")
+_KEYS = ("drift", "drift_from_previous", "max_out_of_domain_share", "anomalies", "unused_columns")
 
 
 def parse_config(text: str) -> GateConfig:
@@ -73,6 +75,7 @@ def parse_config(text: str) -> GateConfig:
         drift_from_previous=_bounds(data.get("drift_from_previous"), "drift_from_previous"),
         max_out_of_domain_share=_share(data.get("max_out_of_domain_share"), "max_out_of_domain_share"),
         stops=anomalies == "stop",
+        unused_columns=tuple(data.get("unused_columns") or ()),
     )
 
 

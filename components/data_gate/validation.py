@@ -8,6 +8,7 @@ from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_p
 
 from beam_jobs.errors import listed, nearest
 from beam_jobs.table import Table
+from components.data_gate.columns import BASE_SPLIT, column_findings
 from components.data_gate.findings import Baseline, Case, Finding
 from components.data_gate.gate_config import DriftBounds, GateConfig
 from components.data_gate.wording import DRIFT_TYPES, describe
@@ -15,7 +16,6 @@ from components.errors import StepError
 from components.tfdv_import import tfdv
 
 ANOMALIES_FILE = "SchemaDiff.pb"
-BASE_SPLIT = "train"
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,10 @@ def _judge_split(split: str, evidence: Evidence, config: GateConfig) -> Verdict:
         return _empty_split(split)
     schema = _with_tolerance(evidence.schema, config.max_out_of_domain_share)
     anomalies = tfdv.validate_statistics(statistics, schema)
-    findings = describe(anomalies, _case(split, evidence, schema))
+    case = _case(split, evidence, schema)
+    findings = describe(anomalies, case)
+    told = {finding.column for finding in findings if finding.stops}
+    findings += [f for f in column_findings(case, config.unused_columns) if f.column not in told]
     for baseline, compared in _comparisons(split, evidence, config):
         drift = tfdv.validate_statistics(statistics, compared, previous_statistics=baseline.statistics)
         _keep_drift(drift)

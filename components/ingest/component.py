@@ -1,5 +1,7 @@
 """Ingest: a source outside the pipeline becomes a table, and the rows that could not be read become rejects."""
 
+from typing import ClassVar
+
 from tfx.dsl.components.base import base_beam_component, executor_spec
 from tfx.types.channel import Channel
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
@@ -15,7 +17,7 @@ class IngestSpec(ComponentSpec):
         "source": ExecutionParameter(type=str),
         "fingerprint": ExecutionParameter(type=str),
     }
-    INPUTS = {}  # noqa: RUF012
+    INPUTS: ClassVar[dict[str, ChannelParameter]] = {}
     OUTPUTS = {  # noqa: RUF012
         "table": ChannelParameter(type=SourceTable),
         "rejects": ChannelParameter(type=Rejects),

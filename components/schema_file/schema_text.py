@@ -4,7 +4,7 @@ What is inferred, and why it is no tighter:
 
 - type, and one value a row (`value_count`), not a shape: a shape would forbid every null;
 - presence: a column without nulls in train may have 1% of them later (`min_fraction: 0.99`); a column with nulls must
-  only exist;
+  have a value somewhere, and one so rarely filled that a split may well have none of it must not even that;
 - a `bool_domain` for bool columns alone, not for every integer that happens to be 0 or 1;
 - a list of allowed values for text of at most 100 distinct values, of which at most 1% of the rows may stray
   (`min_domain_mass: 0.99`), unless the list is evidently open: texts that look like dates, many values seen once (by
@@ -29,6 +29,7 @@ PRESENT_SHARE = 0.99
 DOMAIN_SHARE = 0.99
 UNSEEN_SHARE = 0.001
 OPEN_SHARE = 0.1
+RARE_ROWS = 20
 _DATE = re.compile(r"^\d{4}-\d{1,2}(-\d{1,2})?|^\d{1,2}[/.]\d{1,2}[/.]\d{2,4}")
 _NO_FIELD = re.compile(r'Message type "([\w.]+)" has no field named "(\w+)"')
 
@@ -106,8 +107,11 @@ def infer_schema(statistics: Mapping[str, Any], columns: Mapping[str, str]) -> A
     schema = tfdv.infer_schema(statistics[train], infer_feature_shape=False, max_string_domain_size=MOST_DOMAIN_VALUES)
     features = {split: _by_name(one) for split, one in statistics.items()}
     others = [by_name for split, by_name in features.items() if split != train]
+    smallest = min(one.datasets[0].num_examples for one in statistics.values())
     for feature in schema.feature:
         _loosen(feature, columns.get(feature.name, ""))
+        if _filled_share(features[train][feature.name]) * smallest < RARE_ROWS:
+            feature.ClearField("presence")
         if feature.domain and _is_open(feature.name, features[train], others):
             feature.ClearField("domain")
             feature.ClearField("distribution_constraints")
@@ -120,6 +124,13 @@ def infer_schema(statistics: Mapping[str, Any], columns: Mapping[str, str]) -> A
 
 def _by_name(statistics: Any) -> dict[str, Any]:
     return {feature.path.step[0]: feature for feature in statistics.datasets[0].features}
+
+
+def _filled_share(feature: Any) -> float:
+    """The share of rows in which a column of some statistics is not null."""
+    common = feature.num_stats.common_stats if feature.HasField("num_stats") else feature.string_stats.common_stats
+    rows = common.num_non_missing + common.num_missing
+    return common.num_non_missing / rows if rows else 0.0
 
 
 def _loosen(feature: Any, arrow_type: str) -> None:

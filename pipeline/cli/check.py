@@ -15,8 +15,6 @@ def command(
     config: str, overlays: tuple[str, ...], assignments: tuple[str, ...], workspace: str, as_json: bool
 ) -> None:
     """Check CONFIG: keys, sources, column types, queries, names; all that can be known from a sample, in seconds."""
-    from rich.console import Console
-
     from pipeline import display, loading, planning
     from pipeline.workspace import Workspace
 
@@ -27,4 +25,4 @@ def command(
     if as_json:
         options.print_json(display.plan_as_dict(plan))
     else:
-        display.plan(Console(highlight=False), plan)
+        display.plan(display.console(), plan)

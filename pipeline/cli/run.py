@@ -26,12 +26,10 @@ def command(
     quiet.prepare(verbose)
     import os
 
-    from rich.console import Console
-
     from pipeline import display, loading, planning
     from pipeline.workspace import Workspace
 
-    console = Console(stderr=as_json, highlight=False)
+    console = display.console(stderr=as_json)
     place = Workspace(os.path.abspath(workspace))
     loaded = loading.load(config, overlays, assignments)
     plan = planning.plan(loaded, place.memo)
@@ -41,4 +39,4 @@ def command(
     if as_json:
         options.print_json(display.as_dict(finished))
     else:
-        display.summary(console, finished)
+        display.summary(console, finished, with_steps=False)

@@ -12,8 +12,6 @@ from pipeline.cli import options
 @options.as_json
 def command(workspace: str, as_json: bool) -> None:
     """List past runs, newest first."""
-    from rich.console import Console
-
     from pipeline import display, runs
     from pipeline.workspace import Workspace
 
@@ -21,4 +19,4 @@ def command(workspace: str, as_json: bool) -> None:
     if as_json:
         options.print_json([display.as_dict(run) for run in found])
     else:
-        display.run_list(Console(highlight=False), found)
+        display.run_list(display.console(), found)

@@ -13,8 +13,6 @@ from pipeline.cli import options
 @options.as_json
 def command(run: str, workspace: str, as_json: bool) -> None:
     """Show RUN (the newest unless named): steps, ledgers, kept features, metrics, blessing, places."""
-    from rich.console import Console
-
     from pipeline import display, runs
     from pipeline.workspace import Workspace
 
@@ -22,4 +20,4 @@ def command(run: str, workspace: str, as_json: bool) -> None:
     if as_json:
         options.print_json(display.as_dict(found))
     else:
-        display.summary(Console(highlight=False), found)
+        display.summary(display.console(), found)

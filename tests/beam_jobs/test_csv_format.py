@@ -47,7 +47,7 @@ def test_types_are_inferred(tmp_path: Path) -> None:
 def test_declared_types_win_and_must_exist(tmp_path: Path) -> None:
     files = written(tmp_path, "zip,n\n00501,1\n")
     assert types(infer_schema(files, Dialect(), {"zip": pa.string()})) == {"zip": "string", "n": "int64"}
-    with pytest.raises(DataError, match="'zap'.*Did you mean 'zip'"):
+    with pytest.raises(DataError, match=r"'zap'.*Did you mean 'zip'"):
         infer_schema(files, Dialect(), {"zap": pa.string()})
 
 

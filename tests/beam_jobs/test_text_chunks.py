@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import zstandard
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from beam_jobs.errors import DataError
@@ -77,6 +77,7 @@ def test_a_zip_of_two_files_is_refused(tmp_path: Path) -> None:
         TextStream(str(tmp_path / "two.zip"), "zip")
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.sampled_from([b"a,b\n", b'a,"\n"\n', b'a,"b\n', b"\n", b"long,line,long\r\n"]), max_size=30),
     st.integers(1, 60),

@@ -1,7 +1,7 @@
 import pyarrow as pa
 import pyarrow.csv
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from beam_jobs.text_records import CsvGrammar, LineGrammar, terminated
@@ -16,6 +16,7 @@ def records(grammar: CsvGrammar | LineGrammar, text: bytes) -> list[tuple[bytes,
     return [(data[r.start : r.stop], not r.fault) for r in grammar.records(data)]
 
 
+@settings(deadline=None)
 @given(WILD)
 def test_sound_records_are_what_arrow_parses(text: bytes) -> None:
     found = records(CsvGrammar(), text)
@@ -32,6 +33,7 @@ def test_sound_records_are_what_arrow_parses(text: bytes) -> None:
             assert table.num_rows == 1
 
 
+@settings(deadline=None)
 @given(WILD, st.integers(1, 30), st.integers(4, 40))
 def test_cuts_at_any_size_give_the_same_records(text: bytes, piece: int, longest: int) -> None:
     grammar = CsvGrammar(max_record=longest)
@@ -50,6 +52,7 @@ def test_cuts_at_any_size_give_the_same_records(text: bytes, piece: int, longest
     assert [(r.rstrip(b"\r\n"), ok) for r, ok in found] == [(r.rstrip(b"\r\n"), ok) for r, ok in records(grammar, text)]
 
 
+@settings(deadline=None)
 @given(WILD)
 def test_records_leave_out_nothing_but_line_ends(text: bytes) -> None:
     data = terminated(text)

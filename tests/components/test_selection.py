@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import numpy as np
@@ -129,8 +130,6 @@ def test_missingness_alone_can_be_a_leak() -> None:
     ],
 )
 def test_a_wrong_setting_is_explained(flights: Table, settings: dict, message: str) -> None:
-    import json
-
     with pytest.raises(StepError, match=message):
         select_features(flights, parse(SelectionConfig, json.dumps({"label": "late", **settings}), "FeatureSelector"))
 

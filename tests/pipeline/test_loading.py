@@ -38,15 +38,31 @@ def test_a_good_configuration_loads_with_defaults(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ("path: rows.csv", "path: rows.csv, formt: csv", "demo.yaml:3: unknown key 'formt' in 'sources.rows'. Did you mean 'format'?"),
+        (
+            "path: rows.csv",
+            "path: rows.csv, formt: csv",
+            "demo.yaml:3: unknown key 'formt' in 'sources.rows'. Did you mean 'format'?",
+        ),
         ("name: demo", "name: demo\nsorces: {}", "unknown key 'sorces' at the top level. Did you mean 'sources'?"),
         ("label: y", "lable: y", "the key 'examples.label' is missing"),
-        ("columns: [id]", "colum: [id]", "demo.yaml:11: unknown key 'colum' in 'examples.split'. Did you mean 'columns'?"),
+        (
+            "columns: [id]",
+            "colum: [id]",
+            "demo.yaml:11: unknown key 'colum' in 'examples.split'. Did you mean 'columns'?",
+        ),
         ("by: hash, ", "", "'examples.split' needs the key `by`"),
         ("name: demo", "name: 7demo", "'name' is no valid name: '7demo'"),
-        ("name: demo", "name: demo\ntrain: {rounds: many}", "'train.rounds': input should be a valid integer, unable to parse string as an integer; found 'many' (str)"),
+        (
+            "name: demo",
+            "name: demo\ntrain: {rounds: many}",
+            "'train.rounds': input should be a valid integer, unable to parse string as an integer; found 'many' (str)",
+        ),
         ("name: demo", "name: demo\nselect: {keep: {top: 3, share: 0.5}}", "give either `top` or `share`"),
-        ("stream: rows", "stream: row", "step 'clean' streams 'row', which is no table at that point. Did you mean 'rows'?"),
+        (
+            "stream: rows",
+            "stream: row",
+            "step 'clean' streams 'row', which is no table at that point. Did you mean 'rows'?",
+        ),
         ("table: clean", "table: clan", "there is no table 'clan'. Did you mean 'clean'?"),
         ("  clean:", "  train:", "'train' cannot name a table"),
         ("  clean:", "  rows:", "'rows' is already the name of a source"),

@@ -1,4 +1,7 @@
-"""Which model a new one is compared with."""
+"""Artifacts of earlier runs that new ones are compared with.
+
+Always those from before them, so that a repeated run resolves the same and runs nothing again.
+"""
 
 from typing import Any
 
@@ -29,3 +32,14 @@ class ChampionStrategy(ResolverStrategy):
             "blessing": [blessings[champion.id]] if champion else [],
             "candidate": candidates,
         }
+
+
+class PreviousStrategy(ResolverStrategy):
+    """Resolves the newest statistics made before the candidate's."""
+
+    def resolve_artifacts(self, store: Any, input_dict: dict[str, list[Artifact]]) -> dict[str, list[Artifact]]:
+        """Keeps of `statistics` at most one; `candidate` passes through."""
+        candidates = input_dict["candidate"]
+        newest = max((candidate.id for candidate in candidates), default=0)
+        before = [found for found in input_dict["statistics"] if found.id < newest]
+        return {"statistics": [max(before, key=lambda found: found.id)] if before else [], "candidate": candidates}
