@@ -2,7 +2,7 @@
 
 from setuptools import setup
 
-DATA_STRAND = ["apache-beam[gcp]>=2.77,<2.78", "pyarrow>=18,<19", "duckdb>=2,<3", "sqlglot>=30", "numpy", "zstandard"]
+DATA_STRAND = ["apache-beam[gcp]>=2.77,<2.78", "pyarrow>=18,<19", "duckdb>=2,<3", "numpy"]
 ML_STRAND = [
     "tfx==1.21.0",
     "tensorflow>=2.21,<2.22",

@@ -67,12 +67,19 @@ class Stretch:
 
 
 class QueryFailure(Exception):  # noqa: N818  it is caught and worded, never shown
-    """DuckDB gave up on a query; `cause_text` is what it said, `of_a_value` whether one row is to blame."""
+    """DuckDB gave up on a query; `cause_text` is what it said, `of_a_value` whether one row may be to blame."""
 
     def __init__(self, told: str) -> None:
         super().__init__(told)
         self.cause_text = re.sub(r"^(\w+ )+Error: ", "", told.split("\n\nLINE ", maxsplit=1)[0]).strip()
         self.of_a_value = told.startswith(("Conversion Error", "Out of Range Error", "Invalid Input Error"))
+        self.hint = "If the file is damaged or changed during the run, write it anew."
+        if self.of_a_value:
+            self.hint = (
+                "TRY_CAST(...) gives NULL where CAST fails, NULLIF(x, 0) a safe divisor; or filter such rows out."
+            )
+        elif told.startswith("Out of Memory Error"):
+            self.hint = "Read fewer columns, broadcast smaller tables, or partition by columns with more values."
 
 
 def query_batches(connection: duckdb.DuckDBPyConnection, sql: str) -> Iterator[pa.RecordBatch]:
@@ -186,7 +193,4 @@ def _multiplied(run: _Run, copies: int) -> DataError:
 def refused(config: PrepareConfig, failure: QueryFailure, where: str) -> DataError:
     """The error for a query that DuckDB could not run over the rows that `where` words."""
     told = failure.cause_text if failure.cause_text.endswith((".", "!", "?")) else f"{failure.cause_text}."
-    hint = "TRY_CAST(...) gives NULL where CAST fails, NULLIF(x, 0) a safe divisor; or filter such rows out."
-    if not failure.of_a_value:
-        hint = "If it is memory: read fewer columns, broadcast smaller tables, or partition by finer keys."
-    return DataError(f"Step '{config.step}' failed on {where}: {told}", hint)
+    return DataError(f"Step '{config.step}' failed on {where}: {told}", failure.hint)

@@ -13,6 +13,8 @@ def prepare(verbose: bool = False) -> None:
     """Call first in a command that imports TFX."""
     # tensorflow-transform's Keras layer needs Keras 2, which TensorFlow takes only when told before it loads.
     os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
+    # XGBoost's idle threads would spin on cores that others need.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # absl parses sys.argv inside TFX's Beam executors; our own options are none of its business.
     sys.argv = sys.argv[:1]
     if verbose:

@@ -195,6 +195,17 @@ def test_a_crash_midway_publishes_nothing_and_the_next_run_is_whole(
     assert not (tmp_path / "out" / PENDING).exists()
 
 
+@pytest.mark.parametrize("keep", [0.3, 0.97])
+def test_a_damaged_file_is_named(tmp_path: Path, tables: dict[str, Table], keep: float) -> None:
+    file = Path(tables["flights"].parts[1].path)
+    content = bytearray(file.read_bytes())
+    content[100 : int(len(content) * (1 - keep))] = b""
+    file.write_bytes(content if keep > 0.5 else content[:200])
+    with pytest.raises(DataError, match=r"part-000001.parquet"):
+        prepare(tmp_path / "out", JOIN, tables)
+    assert not (tmp_path / "out" / MANIFEST).exists()
+
+
 @pytest.mark.parametrize("name", ["odd[1]*", "year=2013"])
 def test_odd_paths_are_read_as_they_are(tmp_path: Path, name: str) -> None:
     tables = {"flights": write_source(tmp_path / name, FLIGHTS)}

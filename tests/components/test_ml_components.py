@@ -36,7 +36,7 @@ def strand(folder: Path, blessed: int, trainer_config: dict) -> list[BaseCompone
     blessing = Importer(
         str(folder / "blessing"), standard_artifacts.ModelBlessing, custom_properties={"blessed": blessed}
     ).with_id("blessing")
-    selector = FeatureSelector(examples.outputs["result"], json.dumps({"label": "late", "repeats": 2}))
+    selector = FeatureSelector(examples.outputs["result"], json.dumps({"label": "late", "repeats": 2, "threads": 1}))
     trainer = Trainer(examples.outputs["result"], selector.outputs["importances"], json.dumps(trainer_config))
     pusher = Pusher(trainer.outputs["model"], str(folder / "serving"), blessing.outputs["result"])
     return [examples, blessing, selector, trainer, pusher]
@@ -50,7 +50,7 @@ def properties(store: metadata_store.MetadataStore, artifact_type: str) -> dict[
 
 
 def test_the_strand_selects_trains_and_pushes_and_records_what_came_of_it(tmp_path: Path) -> None:
-    store = run(tmp_path, strand(tmp_path, 1, {"rounds": 20}))
+    store = run(tmp_path, strand(tmp_path, 1, {"rounds": 20, "threads": 1}))
     chosen = properties(store, "FeatureImportances")
     assert (chosen["label"], chosen["task"], chosen["metric"]) == ("late", "binary", "auc")
     assert int(chosen["kept"]) >= 3

@@ -24,7 +24,7 @@ def flights(tmp_path_factory: pytest.TempPathFactory) -> Table:
 
 
 def test_planted_signal_is_kept_and_the_useless_is_dropped_with_its_reason(flights: Table, tmp_path: Path) -> None:
-    chosen = select_features(flights, SelectionConfig(label="late", keep={"share": 0.9}))
+    chosen = select_features(flights, SelectionConfig(threads=1, label="late", keep={"share": 0.9}))
     reasons = {feature.name: feature.reason for feature in chosen.features if not feature.kept}
     assert set(chosen.kept[:3]) == {"wind", "hour", "carrier"}
     assert reasons["year"] == "constant: every row holds 2013"
@@ -39,13 +39,13 @@ def test_planted_signal_is_kept_and_the_useless_is_dropped_with_its_reason(fligh
 
 
 def test_the_same_rows_give_the_same_list(flights: Table, tmp_path: Path) -> None:
-    config = SelectionConfig(label="late", max_train_rows=3_000, max_eval_rows=1_000, repeats=2)
+    config = SelectionConfig(threads=1, label="late", max_train_rows=3_000, max_eval_rows=1_000, repeats=2)
     assert select_features(flights, config) == select_features(flights, config)
 
 
 def test_the_user_decides_on_top_always_exclude_and_allowed_leaks(flights: Table) -> None:
     config = SelectionConfig(
-        label="late", keep={"top": 2}, always=("year", "noise"), exclude=("wind",), allow_leaks=("arrived",)
+        threads=1, label="late", keep={"top": 2}, always=("year", "noise"), exclude=("wind",), allow_leaks=("arrived",)
     )
     chosen = select_features(flights, config)
     assert set(chosen.kept) >= {"arrived", "year", "noise"}
@@ -59,7 +59,7 @@ def test_no_signal_at_all_is_said_and_still_leaves_a_column(tmp_path: Path) -> N
     rows = {split: pa.table({"x": rng.normal(size=400), "y": rng.random(400) < 0.5}) for split in ("train", "eval")}
     for seed in range(20):
         table = write_examples(tmp_path / str(seed), rows)
-        chosen = select_features(table, SelectionConfig(label="y", seed=seed, repeats=1))
+        chosen = select_features(table, SelectionConfig(threads=1, label="y", seed=seed, repeats=1))
         assert chosen.kept == ("x",)
 
 
@@ -75,7 +75,7 @@ def test_signal_and_leak_are_found_for_other_tasks(tmp_path: Path, task: str) ->
         return pa.table({"signal": signal, "noise": rng.normal(size=count), "copy": copy, "y": label})
 
     table = write_examples(tmp_path, {"train": rows(5_000), "eval": rows(2_000)})
-    chosen = select_features(table, SelectionConfig(label="y", keep={"top": 1}))
+    chosen = select_features(table, SelectionConfig(threads=1, label="y", keep={"top": 1}))
     assert chosen.task == task
     assert chosen.kept == ("signal",)
     assert "leak" in next(feature.reason for feature in chosen.features if feature.name == "copy")
@@ -84,7 +84,7 @@ def test_signal_and_leak_are_found_for_other_tasks(tmp_path: Path, task: str) ->
 def test_a_leak_is_not_claimed_from_a_handful_of_rows(tmp_path: Path) -> None:
     rows = pa.table({"x": np.arange(60.0), "y": np.arange(60) >= 30})
     table = write_examples(tmp_path, {"train": rows, "eval": rows})
-    chosen = select_features(table, SelectionConfig(label="y"))
+    chosen = select_features(table, SelectionConfig(threads=1, label="y"))
     assert chosen.kept == ("x",)
     assert any("too few labelled rows (60)" in warning for warning in chosen.warnings)
 
@@ -137,13 +137,13 @@ def test_a_wrong_setting_is_explained(flights: Table, settings: dict, message: s
 def test_an_empty_eval_split_is_explained(tmp_path: Path) -> None:
     table = write_examples(tmp_path, {"train": flights_like(100)})
     with pytest.raises(StepError, match=r"'eval' has no row with a usable label 'late'. Splits: train \(100 rows\)"):
-        select_features(table, SelectionConfig(label="late"))
+        select_features(table, SelectionConfig(threads=1, label="late"))
 
 
 def test_nothing_left_to_learn_from_is_explained(tmp_path: Path) -> None:
     rows = pa.table({"x": np.ones(50), "y": np.arange(50) % 2})
     with pytest.raises(StepError, match=r"No column is left to learn from: x \(constant: every row holds 1.0\)"):
-        select_features(write_examples(tmp_path, {"train": rows, "eval": rows}), SelectionConfig(label="y"))
+        select_features(write_examples(tmp_path, {"train": rows, "eval": rows}), SelectionConfig(threads=1, label="y"))
 
 
 def test_scores_equal_scikit_learns() -> None:

@@ -20,7 +20,7 @@ from components.trainer.batches import plan_memory
 from components.trainer.training import TrainingConfig, TrainingReport, fit_contract, train
 from tests.components.examples_factory import flights_like, write_examples
 
-SMALL = TrainingConfig(rounds=30, early_stopping_rounds=5)
+SMALL = TrainingConfig(threads=1, rounds=30, early_stopping_rounds=5)
 KEPT = ["wind", "hour", "carrier", "seats", "weekend", "day"]
 
 
@@ -51,7 +51,7 @@ def trained(table: Table, folder: Path, config: TrainingConfig = SMALL, of: Impo
 def test_a_binary_model_learns_stops_early_and_predicts_probabilities(flights: Table, tmp_path: Path) -> None:
     notes: list[str] = []
     with progress.listening(lambda step: notes.append(step.note)):
-        report = trained(flights, tmp_path, TrainingConfig(rounds=300, early_stopping_rounds=10))
+        report = trained(flights, tmp_path, TrainingConfig(threads=1, rounds=300, early_stopping_rounds=10))
     scores, labels = predictions(flights, "test", load_scorer(str(tmp_path)))
     assert scores.shape == (2_000,)
     assert roc_auc_score(labels, scores) > 0.7
@@ -62,7 +62,7 @@ def test_a_binary_model_learns_stops_early_and_predicts_probabilities(flights: T
 
 
 def test_the_model_file_ends_at_the_best_round_for_any_reader(flights: Table, tmp_path: Path) -> None:
-    report = trained(flights, tmp_path, TrainingConfig(rounds=300, early_stopping_rounds=10))
+    report = trained(flights, tmp_path, TrainingConfig(threads=1, rounds=300, early_stopping_rounds=10))
     booster = xgboost.Booster(model_file=tmp_path / "model.ubj")
     assert booster.num_boosted_rounds() == report.best_iteration + 1
     contract = ModelContract.load(str(tmp_path))
@@ -75,7 +75,7 @@ def test_the_model_file_ends_at_the_best_round_for_any_reader(flights: Table, tm
 
 def test_the_same_examples_give_the_same_bytes(flights: Table, tmp_path: Path) -> None:
     for folder in ("a", "b"):
-        trained(flights, tmp_path / folder)
+        trained(flights, tmp_path / folder, dataclasses.replace(SMALL, threads=2))
     assert (tmp_path / "a/model.ubj").read_bytes() == (tmp_path / "b/model.ubj").read_bytes()
     assert (tmp_path / "a/contract.json").read_bytes() == (tmp_path / "b/contract.json").read_bytes()
 
