@@ -1,13 +1,13 @@
-"""Chunks of a table at rest: ranges of row groups, the unit of work of a prepare job."""
+"""Chunks of a table at rest: ranges of row groups, the unit of work of every job that reads one."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from beam_jobs import storage
-from beam_jobs.table import ROW_GROUP_ROWS, ROW_PLACE_BITS, Origin, Part, Table, row_id
+from beam_jobs.row_groups import read_row_groups
+from beam_jobs.table import ROW, ROW_GROUP_ROWS, ROW_PLACE_BITS, Origin, Part, Table, row_id
 
 CHUNK_ROWS = 4 * ROW_GROUP_ROWS
 """Rows of a chunk of a large table: enough to hide what a chunk costs, few enough to fit many times in memory."""
@@ -21,6 +21,7 @@ class Chunk:
     Attributes:
       number: the chunk's number in the job, from 0, in the table's order.
       path: where the file can be opened.
+      split: the split that its rows belong to, '' for none.
       first_row: rows of the file before the chunk.
       rows: rows in the chunk.
       row_groups: the row groups' numbers in the file.
@@ -29,6 +30,7 @@ class Chunk:
 
     number: int
     path: str
+    split: str
     first_row: int
     rows: int
     row_groups: tuple[int, ...]
@@ -40,19 +42,21 @@ def chunk_rows_for(rows: int) -> int:
     return min(CHUNK_ROWS, max(ROW_GROUP_ROWS, rows // _LEAST_CHUNKS))
 
 
-def chunks_of(table: Table, chunk_rows: int = 0) -> list[Chunk]:
-    """Cuts all parts of a table into chunks of whole row groups.
+def chunks_of(table: Table, chunk_rows: int = 0, splits: Sequence[str] | None = None) -> list[Chunk]:
+    """Cuts parts of a table into chunks of whole row groups.
 
     Args:
       chunk_rows: most rows of a chunk (a larger row group is a chunk of its own); by the table's size unless given.
+      splits: those to cut, in this order; all unless given.
     """
     most = chunk_rows or chunk_rows_for(table.rows)
     chunks: list[Chunk] = []
-    for part in table.parts:
+    parts = table.parts if splits is None else [part for split in splits for part in table.in_split(split)]
+    for part in parts:
         base = None if table.stores_rows else row_id(part.chunk, 0)
         for first_row, groups in _ranges(part, most):
             rows = sum(part.row_groups[group] for group in groups)
-            chunks.append(Chunk(len(chunks), table.path(part), first_row, rows, groups, base))
+            chunks.append(Chunk(len(chunks), table.path(part), part.split, first_row, rows, groups, base))
     return chunks
 
 
@@ -70,11 +74,20 @@ def _ranges(part: Part, most: int) -> Iterator[tuple[int, tuple[int, ...]]]:
 
 
 def read_chunk(chunk: Chunk, columns: Sequence[str], batch_rows: int = ROW_GROUP_ROWS) -> Iterator[pa.RecordBatch]:
-    """Streams the named columns (in that order) of a chunk; `_row` may be among them where the file stores it."""
-    with storage.open_input(chunk.path) as stream:
-        file = pq.ParquetFile(stream)
-        for batch in file.iter_batches(batch_rows, row_groups=list(chunk.row_groups), columns=list(columns)):
-            yield batch.select(list(columns))
+    """Streams the named columns of a chunk, in that order; `_row` may be among them.
+
+    Raises:
+      DataError: the file cannot be read.
+    """
+    if ROW not in columns or chunk.row_base is None:
+        yield from read_row_groups(chunk.path, columns, batch_rows, chunk.row_groups)
+        return
+    stored = [name for name in columns if name != ROW]
+    first = chunk.row_base + chunk.first_row
+    for batch in read_row_groups(chunk.path, stored, batch_rows, chunk.row_groups):
+        ids = pa.array(np.arange(first, first + batch.num_rows, dtype=np.int64))
+        yield batch.append_column(ROW, ids).select(list(columns))
+        first += batch.num_rows
 
 
 def where_stood(table: Table, row: int) -> str:

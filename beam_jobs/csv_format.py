@@ -126,7 +126,7 @@ def _read_sample(
 
 
 def read_header(file: TextFile, dialect: Dialect) -> Header:
-    """Reads the header line, or takes the dialect's names.
+    """Reads the header line, or takes the dialect's names. A column without a name is called `column_<place>`.
 
     Raises:
       DataError: the file is empty or its header unusable.
@@ -155,6 +155,8 @@ def _names(record: bytes, file: TextFile, dialect: Dialect) -> tuple[str, ...]:
     names = next(csv.reader([text], delimiter=dialect.delimiter), [])
     if len(names) == 1:
         _check_delimiter(names[0], file, dialect)
+    # A table written with its row numbers (as pandas does) leaves their column without a name.
+    names = [name or f"column_{place}" for place, name in enumerate(names, 1)]
     check_names(names, file.path)
     return tuple(names)
 

@@ -1,5 +1,6 @@
 """The fused job: one DoFn reads a chunk, runs the query on it, splits the output and writes it."""
 
+import functools
 import os
 from collections.abc import Iterator, Mapping
 
@@ -15,6 +16,7 @@ from beam_jobs.errors import BraidError, DataError
 from beam_jobs.kernel import PrepareConfig, QueryFailure, Stretch, query_batches, refused, run_query
 from beam_jobs.progress import Progress
 from beam_jobs.publish import ChunkReport
+from beam_jobs.row_groups import unreadable
 from beam_jobs.sql import CARRY
 from beam_jobs.table import ROW, Table
 
@@ -54,7 +56,8 @@ class RunChunk(beam.DoFn):
     def _run(self, chunk: Chunk) -> ChunkReport:
         source = ChunkSource(self._connection, self.config, self.stream, chunk)
         words = f"rows {chunk.first_row + 1:,} to {chunk.first_row + chunk.rows:,} of '{chunk.path}'"
-        stretch = Stretch(chunk.number, chunk.first_row, chunk.rows, source.row_ids, words)
+        where = functools.partial(where_stood, self.stream)
+        stretch = Stretch(chunk.number, chunk.first_row, chunk.rows, source.row_ids, words, where)
         source.register(chunk.first_row, chunk.first_row + chunk.rows)
         try:
             report = run_query(self._connection, self.config, stretch)
@@ -72,7 +75,7 @@ class RunChunk(beam.DoFn):
             at = failing_row(source, stretch.first, stretch.first + stretch.rows)
             if at is not None:
                 row = int(source.row_ids(np.array([at], np.int64))[0])
-                return refused(self.config, failure, where_stood(self.stream, row))
+                return refused(self.config, failure, stretch.where(row))
         return refused(self.config, failure, stretch.words)
 
 
@@ -143,20 +146,16 @@ class ChunkSource:
         return [kind for _, kind in own] == [kind for _, kind in through_arrow]
 
     def _read(self) -> pa.Table:
+        batches = list(read_chunk(self._chunk, self._columns))
         try:
-            batches = list(read_chunk(self._chunk, self._columns))
             rows = pa.Table.from_batches(batches).cast(self._schema)
-        except (OSError, pa.ArrowException) as error:
-            raise _unreadable(self._chunk, error) from error
+        except pa.ArrowException as error:
+            raise unreadable(self._chunk.path, error) from error
         at = np.arange(self._chunk.rows, dtype=np.int64) + self._chunk.first_row
         return rows.append_column(CARRY, pa.array(at))
 
     def _read_row_ids(self) -> npt.NDArray[np.int64]:
-        try:
-            stored = [batch.column(0).to_numpy() for batch in read_chunk(self._chunk, [ROW])]
-        except (OSError, pa.ArrowException) as error:
-            raise _unreadable(self._chunk, error) from error
-        return np.concatenate(stored)
+        return np.concatenate([batch.column(0).to_numpy() for batch in read_chunk(self._chunk, [ROW])])
 
 
 def failing_row(source: ChunkSource, start: int, stop: int) -> int | None:
@@ -178,10 +177,3 @@ def _fails(source: ChunkSource, start: int, stop: int) -> bool:
     except QueryFailure as failure:
         return failure.of_a_value
     return False
-
-
-def _unreadable(chunk: Chunk, error: Exception) -> DataError:
-    return DataError(
-        f"'{chunk.path}' cannot be read: {error}.",
-        "The file is damaged, or changed while the run was under way; write it anew.",
-    )

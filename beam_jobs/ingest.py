@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import apache_beam as beam
-import numpy as np
 import pyarrow as pa
 
 from beam_jobs import csv_format, parquet_files, publish, rejects, sources
@@ -13,15 +12,16 @@ from beam_jobs.csv_format import CsvParser
 from beam_jobs.errors import BraidError, DataError
 from beam_jobs.json_lines import JsonParser
 from beam_jobs.ledger import Ledger
-from beam_jobs.part_writer import PartWriter
+from beam_jobs.parts import ROW_FIELD, PartWriter
 from beam_jobs.progress import Progress, advance, failed
 from beam_jobs.publish import ChunkReport, Publication
 from beam_jobs.rejects import BlockRows, Parser, Reject, TooManyRejectsError
 from beam_jobs.sources import SourceConfig
-from beam_jobs.table import ROW, Origin, Table, row_id
+from beam_jobs.table import Origin, Table, row_id
 from beam_jobs.text_chunks import BLOCK_BYTES, CHUNK_BYTES, Block, TextChunk, plan_chunks, read_blocks, text_start
 
 SAMPLED_REJECTS = 5
+SHOWN_RAW = 120
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,8 @@ def ingest_chunk(chunk: TextChunk, target: IngestTarget) -> ChunkOutcome:
     with kept, refused:
         for block in read_blocks(chunk, parser.grammar, target.block_bytes):
             found = _read(block, chunk, parser, target.config)
-            kept.write(_with_rows(found.rows, found.places + row_id(chunk.number, read)))
+            ids = pa.array(found.places + row_id(chunk.number, read), pa.int64())
+            kept.write(found.rows.append_column(ROW_FIELD, ids))
             if found.rejects:
                 refused.write(rejects.to_table(found.rejects))
                 sample = (sample + list(found.rejects))[:SAMPLED_REJECTS]
@@ -141,15 +142,11 @@ def _read(block: Block, chunk: TextChunk, parser: Parser, config: SourceConfig) 
         raise _too_many(config, counted, error.rejects) from error
 
 
-def _with_rows(rows: pa.Table, ids: np.ndarray) -> pa.Table:
-    return rows.append_column(ROW, pa.array(ids, pa.int64()))
-
-
 def _too_many(config: SourceConfig, counted: str, found: Sequence[Reject]) -> DataError:
-    sample = " ".join(f"({i}) {reject} [{reject.raw[:120]}]" for i, reject in enumerate(found[:SAMPLED_REJECTS], 1))
+    sample = "".join(f"\n- {reject} [{reject.raw[:SHOWN_RAW]}]" for reject in found[:SAMPLED_REJECTS])
     return DataError(
         f"Source '{config.name}': {counted} cannot be read, and max_reject_fraction allows {config.max_reject_fraction:.4g} of them. "
-        f"For example: {sample}",
+        f"For example:{sample}",
         f"Mend the file; or declare a wider type for the column (`types: {{column: string}}`); or add the spelling to "
         f"`null_values`; or raise max_reject_fraction of '{config.name}'.",
     )

@@ -112,7 +112,10 @@ def infer_schema(files: Sequence[TextFile], declared: Mapping[str, pa.DataType])
     """
     rows = [row for file in files for row in _sampled_rows(file)]
     if not rows:
-        raise DataError(f"'{files[0].path}' holds no JSON object on a line of its own.", "Is it JSON Lines?")
+        raise DataError(
+            f"'{files[0].path}' holds no JSON object on a line of its own.",
+            "Is it JSON Lines? One array of objects becomes that by: jq -c '.[]'.",
+        )
     values: dict[str, list[Any]] = {}
     for row in rows:
         for key, value in row.items():

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from beam_jobs import jackknife, metrics, progress, storage
+from beam_jobs.chunks import Chunk, chunks_of, read_chunk
 from beam_jobs.errors import BraidError, DataError, listed, nearest
 from beam_jobs.judgement import CANDIDATE, Question, SliceKey, Tallies, Tally, merge_tallies, report
 from beam_jobs.metric_statistics import (
@@ -28,10 +29,12 @@ from beam_jobs.metric_statistics import (
     regression_statistics,
 )
 from beam_jobs.progress import Progress
-from beam_jobs.row_groups import Chunk, chunks_of, read_chunk
 from beam_jobs.score_histogram import Floats, Ints
 from beam_jobs.slicing import Slices, ValueCounts, add_counts, check_slices, count_values
-from beam_jobs.table import ROW, Table
+from beam_jobs.table import ROW, ROW_GROUP_ROWS, Table
+
+MOST_CHUNKS = 256
+"""About how many chunks a large table is cut into: a job that counts sends each one's counts on."""
 
 
 class Predictor(Protocol):
@@ -164,7 +167,10 @@ class JudgeExamples(beam.PTransform[beam.Pipeline, beam.PCollection[str]]):
         super().__init__()
         check_columns(table.schema, judging.columns)
         check_slices(table.schema, judging.slices)
-        self.chunks = chunks_of(table, judging.question.splits)
+        splits = judging.question.splits
+        check_splits(table, splits)
+        rows = sum(table.splits[split] for split in splits)
+        self.chunks = chunks_of(table, max(ROW_GROUP_ROWS, rows // MOST_CHUNKS), splits)
         self.judging = judging
 
     def expand(self, pipeline: beam.Pipeline) -> beam.PCollection[str]:
@@ -178,6 +184,20 @@ class JudgeExamples(beam.PTransform[beam.Pipeline, beam.PCollection[str]]):
             | "Merge" >> beam.CombineGlobally(_MergeTallies())
             | "Report" >> beam.Map(_write_report, slices, self.judging)
         )
+
+
+def check_splits(table: Table, splits: Sequence[str]) -> None:
+    """Refuses splits without rows.
+
+    Raises:
+      DataError: names the first one.
+    """
+    for split in splits:
+        if not table.splits.get(split):
+            raise DataError(
+                f"The examples have no row in split '{split}'.{nearest(split, table.splits)}",
+                f"Their splits: {listed(f'{name} ({rows:,} rows)' for name, rows in table.splits.items())}.",
+            )
 
 
 def check_columns(schema: pa.Schema, columns: Sequence[str]) -> None:
@@ -244,7 +264,8 @@ class _JudgeChunk(beam.DoFn):
     def _judge(self, chunk: Chunk, slices: Slices) -> tuple[Tallies, int]:
         tallies: Tallies = {}
         rows = 0
-        for batch in read_chunk(chunk, (*self.judging.columns, *self.judging.slices)):
+        columns = dict.fromkeys((*self.judging.columns, *self.judging.slices, ROW))
+        for batch in read_chunk(chunk, list(columns)):
             judged = judge_batch(batch, chunk.split, self.judging, self.predictors, slices)
             tallies = merge_tallies([tallies, judged])
             rows += batch.num_rows

@@ -1,7 +1,8 @@
 """One run of a step's query over one stretch of its stream: batches out, splits, `_row`, ledger."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,18 +11,20 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from beam_jobs import publish
-from beam_jobs.errors import DataError
+from beam_jobs import duck, publish
+from beam_jobs.errors import DataError, listed
 from beam_jobs.ledger import Ledger
 from beam_jobs.parts import AttemptWriter
 from beam_jobs.publish import ChunkReport
 from beam_jobs.row_counts import RowCounts, aggregate_ledger
 from beam_jobs.splits import Split, time_range
-from beam_jobs.sql import CheckedQuery
+from beam_jobs.sql import CARRY, CheckedQuery
 from beam_jobs.table import ROW_GROUP_ROWS, ROW_PLACE_BITS
 
 TIME_RANGE = "time_range"
 """The note of a chunk with the first and last time of the splitting column."""
+MOST_SHOWN = 40
+"""Characters of a value that a message shows."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,7 @@ class Stretch:
       rows: how many there are.
       row_ids: `_row` of each `_at`.
       words: where they stand, for messages.
+      where: words where the row of a `_row` came from.
     """
 
     number: int
@@ -64,6 +68,7 @@ class Stretch:
     rows: int
     row_ids: Callable[[npt.NDArray[np.int64]], npt.NDArray[np.int64]]
     words: str
+    where: Callable[[int], str]
 
 
 class QueryFailure(Exception):  # noqa: N818  it is caught and worded, never shown
@@ -72,7 +77,9 @@ class QueryFailure(Exception):  # noqa: N818  it is caught and worded, never sho
     def __init__(self, told: str) -> None:
         super().__init__(told)
         self.cause_text = re.sub(r"^(\w+ )+Error: ", "", told.split("\n\nLINE ", maxsplit=1)[0]).strip()
-        self.of_a_value = told.startswith(("Conversion Error", "Out of Range Error", "Invalid Input Error"))
+        self.of_a_value = "Failed to read file" not in told and told.startswith(
+            ("Conversion Error", "Out of Range Error", "Invalid Input Error")
+        )
         self.hint = "If the file is damaged or changed during the run, write it anew."
         if self.of_a_value:
             self.hint = (
@@ -82,7 +89,7 @@ class QueryFailure(Exception):  # noqa: N818  it is caught and worded, never sho
             self.hint = "Read fewer columns, broadcast smaller tables, or partition by columns with more values."
 
 
-def query_batches(connection: duckdb.DuckDBPyConnection, sql: str) -> Iterator[pa.RecordBatch]:
+def query_batches(connection: duckdb.DuckDBPyConnection, sql: str) -> Generator[pa.RecordBatch, None, None]:
     """Streams a query's output in batches of up to 131,072 rows.
 
     Raises:
@@ -115,6 +122,11 @@ class _Run:
         self.counts.add(at)
         return self.stretch.row_ids(at)
 
+    @property
+    def explodes(self) -> bool:
+        """Whether a join that may not multiply rows has given more of them than were read."""
+        return self.counts is not None and not self.config.fan_out and self.counts.written > self.stretch.rows
+
     def ledger(self) -> Ledger:
         if self.counts is not None:
             return self.counts.ledger()
@@ -138,19 +150,25 @@ def run_query(
     attempt = publish.new_attempt(stretch.number)
     sql = f"SELECT * FROM (\n{query.sql}\n) ORDER BY {order_by}" if order_by else query.sql
     with AttemptWriter(config.root, attempt, stretch.number, query.output, config.split) as writer:
-        for batch in query_batches(connection, sql):
-            _check_columns(config, batch.schema)
-            row_ids = run.row_ids(batch)
-            _check_fan_out(run)
-            columns = pa.RecordBatch.from_arrays(batch.columns[: len(query.output)], schema=query.output)
-            writer.write(columns, row_ids)
-            run.written += batch.num_rows
-            if config.split and (seen := time_range(columns, config.split)):
-                run.times.append(seen)
+        with closing(query_batches(connection, sql)) as batches:
+            for batch in batches:
+                _write(run, writer, batch)
+                if run.explodes:
+                    break
         ledger = run.ledger()
         if not config.fan_out and ledger.multiplied:
-            raise _multiplied(run, ledger.multiplied)
+            raise _multiplied(connection, run, ledger.multiplied)
         return ChunkReport(stretch.number, attempt, writer.close(), ledger, _notes(run))
+
+
+def _write(run: _Run, writer: AttemptWriter, batch: pa.RecordBatch) -> None:
+    config, query = run.config, run.config.query
+    _check_columns(config, batch.schema)
+    columns = pa.RecordBatch.from_arrays(batch.columns[: len(query.output)], schema=query.output)
+    writer.write(columns, run.row_ids(batch))
+    run.written += batch.num_rows
+    if config.split and (seen := time_range(columns, config.split)):
+        run.times.append(seen)
 
 
 def _notes(run: _Run) -> dict[str, Any]:
@@ -170,24 +188,26 @@ def _check_columns(config: PrepareConfig, got: pa.Schema) -> None:
             )
 
 
-def _check_fan_out(run: _Run) -> None:
-    """Stops a join that explodes as soon as more rows came out than were read."""
-    if run.counts is not None and not run.config.fan_out and run.counts.written > run.stretch.rows:
-        raise _multiplied(run, run.counts.multiplied)
-
-
-def _multiplied(run: _Run, copies: int) -> DataError:
+def _multiplied(connection: duckdb.DuckDBPyConnection, run: _Run, copies: int) -> DataError:
     config, stretch = run.config, run.stretch
+    worst = run.counts.most_multiplied(1) if run.counts is not None else []
     example = ""
-    if run.counts is not None:
-        worst = run.counts.most_multiplied()
-        ids = stretch.row_ids(np.array([at for at, _ in worst], np.int64))
-        told = ", ".join(f"_row {row} {times:,} times" for row, (_, times) in zip(ids, worst, strict=True))
-        example = f" For example {told}."
+    for at, times in worst:
+        row = int(stretch.row_ids(np.array([at], np.int64))[0])
+        example = f" For example, {stretch.where(row)} comes out {times:,} times ({_shown(connection, config, at)})."
     return DataError(
         f"Step '{config.step}' multiplies rows of '{config.query.stream}': {copies:,} surplus copies come out of {stretch.words}.{example} Usually a joined table has several rows for one key.",
         "Make the joined table's key unique in the query (GROUP BY, DISTINCT ON), or allow it with 'fan_out: true'.",
     )
+
+
+def _shown(connection: duckdb.DuckDBPyConnection, config: PrepareConfig, at: int) -> str:
+    """A row of the stream, the columns that the query reads: the join's key is among them."""
+    stream = duck.quote(config.query.stream)
+    found = connection.execute(f"SELECT * EXCLUDE ({CARRY}) FROM {stream} WHERE {CARRY} = {at}")
+    names = [column[0] for column in found.description or ()]
+    values = dict(zip(names, found.fetchone() or (), strict=True))
+    return listed((f"{name} = {str(value)[:MOST_SHOWN]}" for name, value in values.items()), 20)
 
 
 def refused(config: PrepareConfig, failure: QueryFailure, where: str) -> DataError:

@@ -4,6 +4,7 @@ Phase 1 spills every partitioned table, chunk by chunk, into Arrow files sorted 
 their batches, never rows. Phase 2 loads one partition of each table and runs the query on it.
 """
 
+import functools
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from beam_jobs import broadcast, duck, progress
-from beam_jobs.chunks import Chunk, chunks_of, read_chunk
+from beam_jobs.chunks import Chunk, chunks_of, read_chunk, where_stood
 from beam_jobs.errors import BraidError, SqlError
 from beam_jobs.hashing import Hashes, hash_rows, kind
 from beam_jobs.kernel import PrepareConfig, QueryFailure, Stretch, refused, run_query
@@ -114,18 +115,10 @@ class SpillChunk(beam.DoFn):
             raise progress.failed(error) from error
 
     def _batches(self, part: TableChunk) -> Iterator[tuple[pa.RecordBatch, Hashes]]:
-        query, chunk = self.config.query, part.chunk
-        wanted = query.columns[part.table]
-        ids = [ROW] if part.table == query.stream and chunk.row_base is None else []
-        columns = list(dict.fromkeys([*wanted, *query.partition_by, *ids]))
-        first = (chunk.row_base or 0) + chunk.first_row
-        for batch in read_chunk(chunk, columns):
-            hashes = hash_rows([batch.column(name) for name in query.partition_by])
-            kept = batch.select([*wanted, *ids])
-            if part.table == query.stream and not ids:
-                kept = kept.append_column(ROW, pa.array(np.arange(first, first + batch.num_rows, dtype=np.int64)))
-            first += batch.num_rows
-            yield kept, hashes
+        query = self.config.query
+        kept = [*query.columns[part.table], *([ROW] if part.table == query.stream else [])]
+        for batch in read_chunk(part.chunk, list(dict.fromkeys([*kept, *query.partition_by]))):
+            yield batch.select(kept), hash_rows([batch.column(name) for name in query.partition_by])
 
 
 class RunPartition(beam.DoFn):
@@ -134,7 +127,7 @@ class RunPartition(beam.DoFn):
     def __init__(self, config: PrepareConfig, tables: Mapping[str, Table], broadcasts: Mapping[str, Table]) -> None:
         super().__init__()
         self.config, self.broadcasts = config, broadcasts
-        columns = config.query.columns
+        self.stream, columns = tables[config.query.stream], config.query.columns
         self.schemas = {
             name: pa.schema([table.schema.field(column) for column in columns[name]]) for name, table in tables.items()
         }
@@ -160,7 +153,8 @@ class RunPartition(beam.DoFn):
         query = self.config.query
         ids = self._register(references)
         where = f"the {len(ids):,} rows of '{query.stream}' in partition {number} by {', '.join(query.partition_by)}"
-        stretch = Stretch(number, 0, len(ids), lambda at: ids[at], where)
+        stood = functools.partial(where_stood, self.stream)
+        stretch = Stretch(number, 0, len(ids), lambda at: ids[at], where, stood)
         try:
             report = run_query(self._connection, self.config, stretch, order_by=CARRY if query.carries else "ALL")
         except QueryFailure as failure:

@@ -1,8 +1,8 @@
 """Parquet parts as a job writes them: even row groups, `_row` last, one file a split."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from typing import BinaryIO
+from contextlib import suppress
+from typing import BinaryIO, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -10,71 +10,114 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from beam_jobs import publish, storage
-from beam_jobs.errors import DataError
 from beam_jobs.splits import Split, assign
 from beam_jobs.table import ROW, ROW_GROUP_ROWS, Part
 
 _COMPRESSION = "zstd"
 
 
-def stored_schema(schema: pa.Schema) -> pa.Schema:
-    """The schema of the files of a table: the user's columns, then `_row`."""
-    return schema.append(pa.field(ROW, pa.int64(), nullable=False))
+ROW_FIELD = pa.field(ROW, pa.int64(), nullable=False)
+"""The last column of the files of a table that stores `_row`."""
 
 
 class PartWriter:
-    """Writes one Parquet file, gathering batches of any size into row groups of 131,072 rows.
+    """Writes the Parquet file of one chunk and split under an attempt's name; no rows, no file.
+
+    Batches of any size are gathered into row groups of 131,072 rows. Used as a context: the part is whole once it is
+    left without an error; on an error all that the attempt has written is removed.
 
     Args:
-      schema: of the file; a last column `_row` is stored as differences, which cost next to nothing.
+      root: the table's folder; files go under its `_pending/`.
+      attempt: from `publish.new_attempt`.
+
+    Raises:
+      DataError: the file cannot be written, for example because the disk is full.
     """
 
-    def __init__(self, path: str, schema: pa.Schema) -> None:
-        self.path = path
-        self._schema = schema
-        self._waiting: list[pa.RecordBatch] = []
-        self._rows = 0
+    def __init__(self, root: str, attempt: str, chunk: int, split: str = "") -> None:
+        name = f"part-{chunk:06d}.parquet"
+        self._root, self._attempt, self._chunk, self._split = root, attempt, chunk, split
+        self._relative = f"Split-{split}/{name}" if split else name
+        self._waiting: list[pa.Table] = []
+        self._waiting_rows = 0
+        self._stream: BinaryIO | None = None
+        self._writer: pq.ParquetWriter | None = None
         self._row_groups: list[int] = []
-        with _writing(path):
-            self._stream: BinaryIO = storage.open_output(path)
-            self._writer = pq.ParquetWriter(self._stream, schema, compression=_COMPRESSION, **_encodings(schema))
 
-    def write(self, batch: pa.RecordBatch) -> None:
-        """Adds rows.
+    @property
+    def rows(self) -> int:
+        """Rows given to it so far."""
+        return sum(self._row_groups) + self._waiting_rows
 
-        Raises:
-          DataError: the file cannot be written, for example because the disk is full.
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The part that it wrote, if it had rows."""
+        whole = Part(self._relative, tuple(self._row_groups), self._chunk, self._split)
+        return (whole,) if self._row_groups else ()
+
+    def write(self, rows: pa.Table) -> None:
+        """Adds rows; all calls must have the same schema.
+
+        A last column `_row` is stored as differences, which cost next to nothing.
         """
-        self._waiting.append(batch)
-        self._rows += batch.num_rows
-        while self._rows >= ROW_GROUP_ROWS:
-            self._flush(ROW_GROUP_ROWS)
+        self._waiting.append(rows)
+        self._waiting_rows += rows.num_rows
+        if self._waiting_rows >= ROW_GROUP_ROWS:
+            self._flush(self._waiting_rows // ROW_GROUP_ROWS * ROW_GROUP_ROWS)
 
-    def close(self) -> tuple[int, ...]:
-        """Writes what waits and ends the file; returns the rows of each row group."""
-        if self._rows:
-            self._flush(self._rows)
-        with _writing(self.path):
-            self._writer.close()
-            self._stream.close()
-        return tuple(self._row_groups)
+    def close(self) -> None:
+        """Writes what waits and ends the file."""
+        if self._waiting_rows:
+            self._flush(self._waiting_rows)
+        with storage.writing(self._path):
+            self._close_file()
 
     def abandon(self) -> None:
-        """Lets go of the file after an error; whatever it holds, its attempt is never published."""
+        """Lets go of the file after an error, and removes what the attempt has written."""
         self._waiting.clear()
         # The writer's destructor would write its footer anyhow; on a full disk that fails once more.
         with suppress(OSError):
-            self._writer.close()
-        with suppress(OSError):
-            self._stream.close()
+            self._close_file()
+        storage.remove_tree(publish.pending(self._root, self._attempt, "").rstrip("/"))
 
-    def _flush(self, rows: int) -> None:
-        waiting = pa.Table.from_batches(self._waiting, self._schema)
-        with _writing(self.path):
-            self._writer.write_table(waiting.slice(0, rows), row_group_size=ROW_GROUP_ROWS)
-        self._row_groups.append(rows)
-        self._waiting = waiting.slice(rows).to_batches()
-        self._rows -= rows
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.abandon()
+
+    @property
+    def _path(self) -> str:
+        return publish.pending(self._root, self._attempt, self._relative)
+
+    def _flush(self, count: int) -> None:
+        rows = pa.concat_tables(self._waiting)
+        self._waiting = [rows.slice(count)]
+        self._waiting_rows -= count
+        with storage.writing(self._path):
+            for first in range(0, count, ROW_GROUP_ROWS):
+                group = rows.slice(first, min(ROW_GROUP_ROWS, count - first))
+                self._open(rows.schema).write_table(group, row_group_size=ROW_GROUP_ROWS)
+                self._row_groups.append(group.num_rows)
+
+    def _open(self, schema: pa.Schema) -> pq.ParquetWriter:
+        if self._writer is None:
+            self._stream = storage.open_output(self._path)
+            self._writer = pq.ParquetWriter(self._stream, schema, compression=_COMPRESSION, **_encodings(schema))
+        return self._writer
+
+    def _close_file(self) -> None:
+        writer, stream = self._writer, self._stream
+        self._writer = self._stream = None
+        try:
+            if writer is not None:
+                writer.close()
+        finally:
+            if stream is not None:
+                stream.close()
 
 
 def _encodings(schema: pa.Schema) -> dict[str, object]:
@@ -84,20 +127,10 @@ def _encodings(schema: pa.Schema) -> dict[str, object]:
     return {"use_dictionary": others, "column_encoding": {ROW: "DELTA_BINARY_PACKED"}}
 
 
-@contextmanager
-def _writing(path: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise DataError(
-            f"Writing '{path}' failed: {error}.", "Check the free space and the permissions there, then run again."
-        ) from error
-
-
 class AttemptWriter:
     """What one attempt at one chunk writes: a file for each split that gets rows.
 
-    Use as a context: leaving it by an error abandons the files.
+    Use as a context: leaving it by an error removes the files.
 
     Args:
       root: the table's folder; files go under its `_pending/`.
@@ -106,13 +139,11 @@ class AttemptWriter:
     """
 
     def __init__(self, root: str, attempt: str, chunk: int, schema: pa.Schema, split: Split | None) -> None:
-        self.attempt = attempt
-        self.rows = 0
-        self._root, self._chunk, self._split = root, chunk, split
-        self._schema = stored_schema(schema)
+        self._root, self._attempt, self._chunk, self._split = root, attempt, chunk, split
+        self._schema = schema.append(ROW_FIELD)
         self._writers: dict[str, PartWriter] = {}
 
-    def __enter__(self) -> "AttemptWriter":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
@@ -129,14 +160,13 @@ class AttemptWriter:
         whole = pa.RecordBatch.from_arrays([*batch.columns, pa.array(row_ids)], schema=self._schema)
         for name, rows in self._divide(whole):
             if rows.num_rows:
-                self._writer(name).write(rows)
-        self.rows += batch.num_rows
+                self._writer(name).write(pa.Table.from_batches([rows]))
 
     def close(self) -> tuple[Part, ...]:
         """Ends the files."""
-        return tuple(
-            Part(self._relative(name), writer.close(), self._chunk, name) for name, writer in self._writers.items()
-        )
+        for writer in self._writers.values():
+            writer.close()
+        return tuple(part for writer in self._writers.values() for part in writer.parts)
 
     def _divide(self, batch: pa.RecordBatch) -> Iterator[tuple[str, pa.RecordBatch]]:
         if self._split is None:
@@ -150,10 +180,5 @@ class AttemptWriter:
 
     def _writer(self, split: str) -> PartWriter:
         if split not in self._writers:
-            path = publish.pending(self._root, self.attempt, self._relative(split))
-            self._writers[split] = PartWriter(path, self._schema)
+            self._writers[split] = PartWriter(self._root, self._attempt, self._chunk, split)
         return self._writers[split]
-
-    def _relative(self, split: str) -> str:
-        name = f"part-{self._chunk:06d}.parquet"
-        return f"Split-{split}/{name}" if split else name

@@ -93,7 +93,7 @@ def empty_split(config: PrepareConfig, reports: Sequence[ChunkReport]) -> DataEr
         rows[part.split] += part.rows
     if all(rows.values()):
         return None
-    empty = " and ".join(f"'{name}'" for name, count in rows.items() if not count)
+    empty = [f"'{name}'" for name, count in rows.items() if not count]
     counts = ", ".join(f"{name} {count:,}" for name, count in rows.items())
     if not any(rows.values()):
         read = sum(report.ledger.read for report in reports)
@@ -101,9 +101,11 @@ def empty_split(config: PrepareConfig, reports: Sequence[ChunkReport]) -> DataEr
             f"Step '{config.step}' keeps none of the {read:,} rows that it reads, so every split is empty.",
             "Look at the query's WHERE and inner joins.",
         )
-    return DataError(
-        f"Step '{config.step}': split {empty} has no row. Rows: {counts}.{_times(config, reports)}", _hint(config)
-    )
+    return DataError(f"Step '{config.step}': {_no_row(empty)}. Rows: {counts}.{_times(config, reports)}", _hint(config))
+
+
+def _no_row(splits: Sequence[str]) -> str:
+    return f"split {splits[0]} has no row" if len(splits) == 1 else f"the splits {' and '.join(splits)} have no row"
 
 
 def _times(config: PrepareConfig, reports: Sequence[ChunkReport]) -> str:

@@ -1,7 +1,6 @@
 """Sources: tables outside the pipeline, as a configuration names them."""
 
 import dataclasses
-import hashlib
 import json
 import os
 import time
@@ -87,15 +86,6 @@ class SourceConfig:
         return {column: parse_type(name, column) for column, name in self.types.items()}
 
     @property
-    def is_parquet(self) -> bool:
-        """Whether it is read in place.
-
-        Raises:
-          DataError: there is no file, or the endings tell no format.
-        """
-        return find_files(self).format == "parquet"
-
-    @property
     def dialect(self) -> Dialect:
         """How its CSV files are spelt."""
         is_tsv = self.delimiter == "," and ".tsv" in os.path.basename(self.path).lower()
@@ -178,7 +168,7 @@ def source_fingerprint(config: SourceConfig, memo: str | None = None) -> str:
     if memo is not None:
         storage.write_text(memo, json.dumps(known, indent=0, sort_keys=True))
     text = json.dumps([options, digests], sort_keys=True)
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+    return storage.text_digest(text)
 
 
 def _load_memo(memo: str | None) -> dict[str, list[Any]]:

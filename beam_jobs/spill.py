@@ -8,7 +8,6 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from beam_jobs import storage
-from beam_jobs.errors import DataError
 
 _OPTIONS = pa.ipc.IpcWriteOptions(compression="lz4")
 
@@ -44,18 +43,13 @@ def write_spill(
     places: dict[int, list[int]] = {}
     rows: dict[int, int] = {}
     written = 0
-    try:
-        with storage.open_output(path) as stream, _Writer(stream) as writer:
-            for batch, hashes in batches:
-                for partition, mine in divide(batch, hashes, partitions):
-                    writer.write(mine)
-                    places.setdefault(partition, []).append(written)
-                    rows[partition] = rows.get(partition, 0) + mine.num_rows
-                    written += 1
-    except OSError as error:
-        raise DataError(
-            f"Writing '{path}' failed: {error}.", "Check the free space and the permissions there, then run again."
-        ) from error
+    with storage.writing(path), storage.open_output(path) as stream, _Writer(stream) as writer:
+        for batch, hashes in batches:
+            for partition, mine in divide(batch, hashes, partitions):
+                writer.write(mine)
+                places.setdefault(partition, []).append(written)
+                rows[partition] = rows.get(partition, 0) + mine.num_rows
+                written += 1
     return [(p, Reference(table, chunk, path, tuple(places[p]), rows[p])) for p in sorted(places)]
 
 

@@ -48,8 +48,9 @@ def _value(connection: duckdb.DuckDBPyConnection, sql: str, argument: str) -> st
 def _syntax_error(text: str, parsed: Node) -> SqlError:
     if parsed["error_type"] != "parser":
         first = (text.split() or [""])[0].upper()
+        found = "another statement follows it" if first in ("SELECT", "WITH", "FROM") else f"this one is {first}"
         return SqlError(
-            f"The query must be one SELECT statement; this one is {first}.",
+            f"The query must be one SELECT statement and nothing else; {found}.",
             "A step's query only reads its declared tables and returns rows; the step writes them.",
         )
     before = text.encode()[: int(parsed.get("position", 0))].decode(errors="ignore")

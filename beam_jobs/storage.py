@@ -5,6 +5,8 @@ import hashlib
 import importlib.util
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import BinaryIO, cast
 
@@ -96,8 +98,9 @@ def _nothing_at(pattern: str) -> DataError:
     while folder and not os.path.isdir(folder):
         folder, pattern = os.path.dirname(folder), folder
     siblings = sorted(os.listdir(folder or "."))
+    wrong = "matches no file" if glob.has_magic(pattern) else "does not exist"
     return DataError(
-        f"'{pattern}' does not exist.{nearest(os.path.basename(pattern), siblings)}",
+        f"'{pattern}' {wrong}.{nearest(os.path.basename(pattern), siblings)}",
         f"'{folder}' holds: {listed(siblings)}." if siblings else f"'{folder}' is empty.",
     )
 
@@ -121,6 +124,22 @@ def open_output(path: str) -> BinaryIO:
     from apache_beam.io.filesystems import FileSystems
 
     return cast(BinaryIO, FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED))
+
+
+@contextmanager
+def writing(path: str) -> Iterator[None]:
+    """Around what writes a file of a table.
+
+    Raises:
+      DataError: it cannot be written, for example because the disk is full.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise DataError(
+            f"Writing '{path}' failed: {error.strerror or error}.",
+            "Free some space there, or mend the permissions, then run again: finished steps are not repeated.",
+        ) from error
 
 
 def exists(path: str) -> bool:
@@ -180,3 +199,8 @@ def content_digest(path: str) -> str:
         return str(FileSystems.checksum(path))
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+
+
+def text_digest(text: str) -> str:
+    """BLAKE2b-128 of a text, in hexadecimal."""
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from beam_jobs import storage
 from beam_jobs.errors import DataError, listed, nearest
 from beam_jobs.ledger import Ledger
+from beam_jobs.row_groups import read_row_groups
 
 MANIFEST = "table.json"
 ROW = "_row"
@@ -145,7 +145,7 @@ def read_batches(
     """Streams one split, reading only `columns` from the files (all user columns unless said).
 
     Raises:
-      DataError: a column is not in the table.
+      DataError: a column is not in the table, or a file cannot be read.
     """
     wanted = list(table.schema.names if columns is None else columns)
     known = {*table.schema.names, *([ROW] if table.stores_rows else [])}
@@ -156,6 +156,4 @@ def read_batches(
                 f"It has: {listed(table.schema.names)}.",
             )
     for part in table.in_split(split):
-        with storage.open_input(table.path(part)) as stream:
-            for batch in pq.ParquetFile(stream).iter_batches(batch_size=batch_rows, columns=wanted):
-                yield batch.select(wanted)  # Parquet gives them in the file's order
+        yield from read_row_groups(table.path(part), wanted, batch_rows)

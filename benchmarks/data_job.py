@@ -48,16 +48,21 @@ def braid(paths: dict[str, str], out: str, workers: int) -> None:
         facts["rows"] = _written(f"{out}/examples")
 
 
+def _with_views(engine: Any, paths: dict[str, str], out: str, threads: int) -> Any:
+    connection = engine.connect(config={"threads": threads, "temp_directory": out})
+    for name, path in paths.items():
+        files = f"{path}/*.parquet" if os.path.isdir(path) else path
+        connection.execute(f"CREATE VIEW {name} AS SELECT * FROM read_parquet('{files}')")
+    return connection
+
+
 def duckdb(paths: dict[str, str], out: str, threads: int) -> None:
     """One DuckDB query, materialised once and written twice, which is faster than its own PARTITION_BY."""
     import duckdb as engine
 
     os.makedirs(out)
     with work() as facts:
-        connection = engine.connect(config={"threads": threads, "temp_directory": out})
-        for name, path in paths.items():
-            files = f"{path}/*.parquet" if os.path.isdir(path) else path
-            connection.execute(f"CREATE VIEW {name} AS SELECT * FROM read_parquet('{files}')")
+        connection = _with_views(engine, paths, out, threads)
         connection.execute(
             f"COPY (SELECT *, if(hash(tailnum) % 5 = 0, 'eval', 'train') AS split FROM ({QUERY})) TO '{out}' "
             "(FORMAT parquet, COMPRESSION zstd, PARTITION_BY (split), OVERWRITE_OR_IGNORE)"
@@ -71,10 +76,7 @@ def duckdb_twice(paths: dict[str, str], out: str, threads: int) -> None:
 
     os.makedirs(out)
     with work() as facts:
-        connection = engine.connect(config={"threads": threads, "temp_directory": out})
-        for name, path in paths.items():
-            files = f"{path}/*.parquet" if os.path.isdir(path) else path
-            connection.execute(f"CREATE VIEW {name} AS SELECT * FROM read_parquet('{files}')")
+        connection = _with_views(engine, paths, out, threads)
         connection.execute(f"CREATE TEMP TABLE result AS {QUERY}")
         for split, test in (("train", "<>"), ("eval", "=")):
             connection.execute(

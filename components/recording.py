@@ -1,6 +1,5 @@
 """What every output table tells ML Metadata: its name, its rows, its ledger, its digests."""
 
-import hashlib
 import json
 from typing import Any
 
@@ -30,12 +29,13 @@ def record_table(artifact: Artifact, name: str, table: Table, content: str = "")
 
 def schema_digest(schema: pa.Schema) -> str:
     """Digest of column names and types, in order."""
-    return _digest(json.dumps([(field.name, str(field.type)) for field in schema]))
+    return storage.text_digest(json.dumps([(field.name, str(field.type)) for field in schema]))
 
 
 def content_digest(table: Table) -> str:
     """Digest of the bytes of the table's files, in the manifest's order."""
-    return _digest("\n".join(f"{part.path}:{storage.content_digest(table.path(part))}" for part in table.parts))
+    lines = (f"{part.path}:{storage.content_digest(table.path(part))}" for part in table.parts)
+    return storage.text_digest("\n".join(lines))
 
 
 def name_of(artifact: Artifact) -> str:
@@ -47,7 +47,3 @@ def name_of(artifact: Artifact) -> str:
 def to_json(value: Any) -> str:
     """Structured configuration as one execution parameter: the same text for the same value."""
     return json.dumps(value, sort_keys=True, default=str)
-
-
-def _digest(text: str) -> str:
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

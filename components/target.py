@@ -109,7 +109,7 @@ def fit_target(table: Table, label: str, task: str = "auto", split: str = "train
             f"The label '{label}' is constant: every row of '{split}' that has one holds {next(iter(values))!r}.",
             "A model needs two values to tell apart; check the SQL that derives the label, and the split.",
         )
-    return _target(label, table.schema.field(label).type, sorted(values), task)
+    return target_of(label, table.schema.field(label).type, sorted(values), task)
 
 
 def _distinct(table: Table, label: str, split: str) -> set[Any]:
@@ -127,7 +127,12 @@ def _distinct(table: Table, label: str, split: str) -> set[Any]:
     return values
 
 
-def _target(label: str, column_type: pa.DataType, values: list[Any], asked: str) -> Target:
+def target_of(label: str, column_type: pa.DataType, values: list[Any], asked: str = "auto") -> Target:
+    """The task and the classes of a label whose distinct values, sorted, are known.
+
+    Raises:
+      StepError: they do not fit the task.
+    """
     value_type = column_type.value_type if pa.types.is_dictionary(column_type) else column_type
     kind = encoding.kind_of(value_type)
     seen = f"'{label}' ({value_type}) holds {_shown(values)}"

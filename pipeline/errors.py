@@ -1,6 +1,13 @@
-"""Errors of the pipeline layer."""
+"""Errors of the pipeline layer, and how any error is told."""
 
 from beam_jobs.errors import BraidError
+
+_DISK_FULL = (
+    "No space left on device",
+    "Disk quota exceeded",
+    "database or disk is full",
+    "no transaction is active",  # what ML Metadata makes of it: SQLite has rolled back by itself
+)
 
 
 class ConfigError(BraidError):
@@ -9,3 +16,45 @@ class ConfigError(BraidError):
 
 class RunError(BraidError):
     """A run cannot start, go on or be found."""
+
+
+class StepFailedError(RunError):
+    """A step ended with an error; the steps before it are recorded and will be reused.
+
+    Attributes:
+      cause: what the step raised.
+    """
+
+    def __init__(self, step: str, run: str, cause: BaseException) -> None:
+        told, hint = explain(cause)
+        told = without_step(told, step)
+        super().__init__(told if told.startswith(f"Step '{step}' ") else f"Step '{step}' failed: {told}", hint)
+        self.step, self.run, self.cause = step, run, cause
+
+    def __reduce__(self) -> tuple[type["StepFailedError"], tuple[str, str, BaseException]]:  # type: ignore[override]
+        return type(self), (self.step, self.run, self.cause)
+
+
+def without_step(message: str, step: str) -> str:
+    """The message without a leading `Step 'x':`, for one that is told with the step's name anyhow."""
+    return message.removeprefix(f"Step '{step}': ")
+
+
+def explain(error: BaseException) -> tuple[str, str]:
+    """One paragraph on what happened, and the next thing to do."""
+    if isinstance(error, BraidError):
+        return str(error), error.hint
+    text = str(error).strip()
+    if any(sign in text for sign in _DISK_FULL):
+        return (
+            "The disk is full (no space left on device).",
+            "Free some space, or name a workspace on another disk with --workspace DIR; then run the same command "
+            "again: finished steps are not repeated.",
+        )
+    if isinstance(error, OSError) and error.filename:
+        return f"'{error.filename}': {error.strerror}.", "Check that it is there and that you may read and write it."
+    last = text.splitlines()[-1].strip() if text else "no message"
+    return (
+        f"{type(error).__name__}: {last}",
+        "Braid did not expect this: it may be a bug. `--debug` shows where it happened.",
+    )

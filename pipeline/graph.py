@@ -117,7 +117,8 @@ def _gate(plan: Plan) -> dict[str, Any]:
         "max_out_of_domain_share": validate.max_out_of_domain_share,
         "drift": _bounds(validate.drift),
         "drift_from_previous": _bounds(validate.drift_from_previous),
-        "unused_columns": plan.loaded.config.select.exclude,
+        # Of a label without a value the FeatureSelector speaks, which knows that it is the label.
+        "unused_columns": [*plan.loaded.config.select.exclude, plan.loaded.config.examples.label],
     }
 
 

@@ -1,6 +1,5 @@
 """TFX's launcher, told to record what TFX itself does not: seconds, runner, code version, lock."""
 
-import hashlib
 import os
 import subprocess
 import time
@@ -15,15 +14,18 @@ from tfx.orchestration.portable.launcher import Launcher
 from tfx.orchestration.portable.python_executor_operator import PythonExecutorOperator
 from tfx.proto.orchestration import executable_spec_pb2, execution_result_pb2, pipeline_pb2
 
+from beam_jobs import storage
+
 PROJECT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
 def code_facts(project: str = PROJECT) -> dict[str, str | int]:
     """The git commit of the code, whether it was changed since, and the digest of the lock; '' where unknown."""
+    lock = os.path.join(project, "lock", "requirements.txt")
     return {
         "code_commit": _git(project, "rev-parse", "HEAD"),
         "code_dirty": int(bool(_git(project, "status", "--porcelain"))),
-        "lock_digest": _file_digest(os.path.join(project, "lock", "requirements.txt")),
+        "lock_digest": storage.content_digest(lock) if storage.exists(lock) else "",
     }
 
 
@@ -35,13 +37,6 @@ def _git(project: str, *arguments: str) -> str:
     except (FileNotFoundError, subprocess.TimeoutExpired):
         return ""
     return done.stdout.strip() if done.returncode == 0 else ""
-
-
-def _file_digest(path: str) -> str:
-    if not os.path.exists(path):
-        return ""
-    with open(path, "rb") as stream:
-        return hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
 def launcher(ir: pipeline_pb2.Pipeline, node: pipeline_pb2.PipelineNode, facts: Mapping[str, str | int]) -> Launcher:

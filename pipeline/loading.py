@@ -14,6 +14,31 @@ from pipeline import settings
 from pipeline.config import NAME, STEP_NAMES, PipelineConfig
 from pipeline.errors import ConfigError
 
+_KINDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "string": "text",
+    "list": "a list, such as [a, b]",
+    "dict": "a group of `key: value` settings",
+    "model": "a group of `key: value` settings",
+}
+_BOUNDS = {
+    "greater_than_equal": "at least",
+    "greater_than": "more than",
+    "less_than_equal": "at most",
+    "less_than": "less than",
+}
+_NOUNS: dict[type, str] = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    list: "a list",
+    dict: "a group of settings",
+    object: "a date",
+}
+
 
 @dataclass(frozen=True)
 class Loaded:
@@ -45,7 +70,8 @@ def load(file: str, overlays: Sequence[str] = (), assignments: Sequence[str] = (
 
 
 def _worded(error: ValidationError, merged: settings.Settings) -> ConfigError:
-    problems = [_problem(detail, merged) for detail in error.errors()]
+    details = sorted(error.errors(), key=lambda detail: detail["type"] == "missing")  # a misspelt key is missing, too
+    problems = [_problem(detail, merged) for detail in details]
     more = f"\n({len(problems) - 5} more)" if len(problems) > 5 else ""
     return ConfigError("\n".join(problems[:5]) + more, "docs/configuration.md lists every key.")
 
@@ -63,10 +89,31 @@ def _problem(detail: ErrorDetails, merged: settings.Settings) -> str:
             return f"{where}: the key '{dotted}' is missing."
         case "union_tag_not_found":
             return f"{where}: '{dotted}' needs the key `by`: time, hash or column."
+        case "union_tag_invalid":
+            by, ways = detail["ctx"]["tag"], ("time", "hash", "column")
+            return f"{where}: '{dotted}.by' is '{by}'.{nearest(str(by), ways)} It must be one of: {listed(ways)}."
         case "string_pattern_mismatch":
             return f"{where}: '{dotted}' is no valid name: {detail['input']!r}. Letters, digits and _ are, not beginning with a digit ({NAME.pattern})."
+    return f"{where}: '{dotted}' {_wanted(detail)}; found {_found(detail['input'])}."
+
+
+def _wanted(detail: ErrorDetails) -> str:
+    kind, context = detail["type"], detail.get("ctx", {})
+    if kind.partition("_")[0] in _KINDS and kind.endswith(("_type", "_parsing", "_from_float")):
+        return f"must be {_KINDS[kind.partition('_')[0]]}"
+    if kind in _BOUNDS:
+        return f"must be {_BOUNDS[kind]} {next(iter(context.values()))}"
+    if kind == "literal_error":
+        return f"must be {context['expected']}"
     message = detail["msg"].removeprefix("Value error, ")
-    return f"{where}: '{dotted}': {message[:1].lower()}{message[1:]}; found {detail['input']!r} ({type(detail['input']).__name__})."
+    return f"is wrong: {message[:1].lower()}{message[1:]}"
+
+
+def _found(value: Any) -> str:
+    if value is None:
+        return "nothing: give it a value, or leave the key out"
+    noun = next(noun for kind, noun in _NOUNS.items() if isinstance(value, kind))
+    return noun if isinstance(value, dict | list) else f"{value!r} ({noun})"
 
 
 def _walk(loc: tuple[str | int, ...]) -> tuple[settings.Path, list[str]]:

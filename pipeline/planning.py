@@ -93,6 +93,16 @@ def plan(loaded: Loaded, memo: str | None = None) -> Plan:
 
 
 def _source(loaded: Loaded, name: str, source: Source, memo: str | None) -> PlannedSource:
+    try:
+        config = _source_config(loaded, name, source)
+        schema = sources.infer_schema(config)
+        fingerprint = sources.source_fingerprint(config, memo)
+    except BraidError as error:
+        raise _at(loaded, ("sources", name), f"source '{name}'", error) from error
+    return PlannedSource(config, schema, fingerprint)
+
+
+def _source_config(loaded: Loaded, name: str, source: Source) -> SourceConfig:
     config = SourceConfig(
         name=name,
         path=loaded.path_of(name),
@@ -102,19 +112,15 @@ def _source(loaded: Loaded, name: str, source: Source, memo: str | None) -> Plan
         columns=tuple(source.columns) if source.columns else None,
         max_reject_fraction=source.max_reject_fraction,
     )
-    if source.null_values is not None:
-        config = dataclasses.replace(config, null_values=tuple(source.null_values))
-    try:
-        schema = sources.infer_schema(config)
-        fingerprint = sources.source_fingerprint(config, memo)
-    except BraidError as error:
-        raise _at(loaded, ("sources", name), f"source '{name}'", error) from error
-    return PlannedSource(config, schema, fingerprint)
+    if source.null_values is None:
+        return config
+    return dataclasses.replace(config, null_values=tuple(source.null_values))
 
 
 def _at(loaded: Loaded, path: tuple[str, ...], what: str, error: BraidError) -> BraidError:
     """The same kind of error, told with the place in the configuration."""
-    return type(error)(f"{loaded.settings.origin(path)}: {what}: {error}", error.hint)
+    told = str(error).removeprefix(f"{what[:1].upper()}{what[1:]}: ")
+    return type(error)(f"{loaded.settings.origin(path)}: {what}: {told}", error.hint)
 
 
 def _examples_step(loaded: Loaded) -> str:

@@ -1,21 +1,24 @@
 """Runs a plan step by step through TFX's launcher, locally, and tells a watcher what happens."""
 
 import datetime
+import glob
+import logging
 import os
 import shutil
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
-from typing import Protocol
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, Protocol
 
+import ml_metadata as mlmd
 from ml_metadata.proto import metadata_store_pb2 as pb
 from tfx.dsl.compiler import compiler, constants
 from tfx.orchestration.portable import runtime_parameter_utils
 from tfx.proto.orchestration import pipeline_pb2
 
 from beam_jobs import progress
-from beam_jobs.errors import BraidError
-from pipeline import graph, launching, runs
-from pipeline.errors import RunError
+from components.schema_file.inference_mark import is_untouched
+from pipeline import graph, interruption, launching, runs
+from pipeline.errors import RunError, StepFailedError
 from pipeline.planning import Plan
 from pipeline.workspace import Workspace
 
@@ -40,28 +43,6 @@ class Watcher(Protocol):
         """A step has ended well, newly run or taken from the cache."""
 
 
-class StepFailedError(RunError):
-    """A step ended with an error; the steps before it are recorded and will be reused."""
-
-    def __init__(self, step: str, run: str, cause: BaseException) -> None:
-        hint = cause.hint if isinstance(cause, BraidError) else ""
-        super().__init__(f"Step '{step}' failed: {_worded(cause)}", hint)
-        self.step, self.run, self.cause = step, run, cause
-        self.is_bug = not isinstance(cause, BraidError) and "No space left on device" not in str(cause)
-
-    def __reduce__(self) -> tuple[type["StepFailedError"], tuple[str, str, BaseException]]:  # type: ignore[override]
-        return type(self), (self.step, self.run, self.cause)
-
-
-def _worded(cause: BaseException) -> str:
-    if isinstance(cause, BraidError):
-        return str(cause)
-    if "No space left on device" in str(cause):
-        return "the disk is full (no space left on device). Free some, or name a workspace on another disk with --workspace DIR; then run the same command again."
-    lines = [line for line in str(cause).strip().splitlines() if line.strip()]
-    return f"{type(cause).__name__}: {lines[-1] if lines else 'no message'}"
-
-
 def run(plan: Plan, workspace: Workspace, watcher: Watcher, workers: int = 0) -> runs.Run:
     """Runs every step of the plan, taking from TFX's cache what has not changed.
 
@@ -75,7 +56,8 @@ def run(plan: Plan, workspace: Workspace, watcher: Watcher, workers: int = 0) ->
       RunError: the pipeline is already running, or (StepFailedError) a step failed.
     """
     name = plan.loaded.config.name
-    with workspace.exclusive(name):
+    schema = _new_schema_taken_back(plan.schema_file)
+    with workspace.exclusive(name), _leaving_nothing_unfinished(workspace, name), schema:
         retire_unfinished(workspace, name)
         args = [*LOCAL_BEAM, f"--direct_num_workers={workers or os.cpu_count() or 1}"]
         pipeline = graph.compose(plan, workspace.pipeline_root(name), workspace.store, args)
@@ -110,27 +92,63 @@ def _run_name(pipeline: str) -> str:
     return f"{pipeline}-{datetime.datetime.now(datetime.UTC):%Y%m%d-%H%M%S-%f}"[:-3]
 
 
-def retire_unfinished(workspace: Workspace, pipeline: str) -> int:
-    """Marks executions that a killed run left RUNNING as CANCELED and removes their half-written outputs.
+@contextmanager
+def _leaving_nothing_unfinished(workspace: Workspace, pipeline: str) -> Iterator[None]:
+    """Around a run: when it is cut off, or the store itself fails, no execution stays RUNNING."""
+    try:
+        yield
+    except BaseException as error:
+        state = pb.Execution.FAILED if isinstance(error, Exception) else pb.Execution.CANCELED
+        with interruption.uninterrupted():
+            try:
+                retire_unfinished(workspace, pipeline, state)
+            except (mlmd.errors.StatusError, RuntimeError, OSError) as failure:
+                # The store may be what failed, on a full disk for one: then the next run's start retires them.
+                logging.warning("Executions stay unfinished until the next run: %s", failure)
+        raise
 
-    Called under the pipeline's lock, so nothing that still runs can be hit. Returns how many there were.
+
+@contextmanager
+def _new_schema_taken_back(path: str) -> Iterator[None]:
+    """Around a run: the schema that a first run infers becomes the user's once that run has gone through.
+
+    What stops it, a wrong label for one, is mended in the query, and the schema of the old query would then stop the
+    run again. When the gate stops the run, the file stays: it is what the user is told to edit.
+    """
+    is_new = not os.path.exists(path)
+    try:
+        yield
+    except StepFailedError as failure:
+        if is_new and failure.step != "validate" and os.path.exists(path) and is_untouched(path):
+            os.remove(path)
+        raise
+
+
+def retire_unfinished(workspace: Workspace, pipeline: str, state: Any = pb.Execution.CANCELED) -> int:
+    """Marks executions that a run left RUNNING when it was cut off, and removes what they and failed ones half wrote.
+
+    Called under the pipeline's lock, so nothing that still runs can be hit. Returns how many were marked.
     """
     if not os.path.exists(workspace.store):
         return 0
     store = runs.connect(workspace.store)
     context = store.get_context_by_type_and_name("pipeline", runs.pipeline_id(pipeline))
     executions = store.get_executions_by_context(context.id) if context else []
-    stale = [e for e in executions if e.last_known_state in (pb.Execution.RUNNING, pb.Execution.NEW)]
-    for execution in stale:
-        execution.last_known_state = pb.Execution.CANCELED
-        _remove_outputs(workspace.pipeline_root(pipeline), execution.id)
-    if stale:
-        store.put_executions(stale)
-    return len(stale)
+    unfinished = [e for e in executions if e.last_known_state in (pb.Execution.RUNNING, pb.Execution.NEW)]
+    failed = [e for e in executions if e.last_known_state in (pb.Execution.FAILED, pb.Execution.CANCELED)]
+    # First, as it makes room: the disk that holds the store may be full.
+    _remove_outputs(workspace.pipeline_root(pipeline), {e.id for e in (*unfinished, *failed)})
+    for execution in unfinished:
+        execution.last_known_state = state
+    if unfinished:
+        store.put_executions(unfinished)
+    return len(unfinished)
 
 
-def _remove_outputs(root: str, execution: int) -> None:
-    """Outputs lie in `<root>/<step>/<key>/<execution>`, TFX's own layout."""
-    for step in os.scandir(root):
-        for key in os.scandir(step.path) if step.is_dir() else ():
-            shutil.rmtree(os.path.join(key.path, str(execution)), ignore_errors=True)
+def _remove_outputs(root: str, executions: Collection[int]) -> None:
+    """Outputs lie in `<root>/<step>/<key>/<execution>`, TFX's own files in `<root>/<step>/.system/<key>/<execution>`."""
+    names = {str(execution) for execution in executions}
+    for pattern in ("*/*/*", "*/.system/*/*"):
+        for path in glob.glob(os.path.join(glob.escape(root), pattern)):
+            if os.path.basename(path) in names:
+                shutil.rmtree(path, ignore_errors=True)

@@ -82,7 +82,7 @@ def connect(store: str) -> mlmd.MetadataStore:
     """Opens the SQLite store.
 
     Raises:
-      RunError: there is none yet.
+      RunError: there is none yet, or the file is damaged.
     """
     if not os.path.exists(store):
         raise RunError(
@@ -92,7 +92,15 @@ def connect(store: str) -> mlmd.MetadataStore:
     config = pb.ConnectionConfig()
     config.sqlite.filename_uri = store
     config.sqlite.connection_mode = pb.SqliteMetadataSourceConfig.READWRITE
-    return mlmd.MetadataStore(config)
+    try:
+        return mlmd.MetadataStore(config)
+    except RuntimeError as error:
+        if "not a database" not in str(error):
+            raise
+        raise RunError(
+            f"'{store}' is no metadata store: it is not an SQLite file, or it is damaged.",
+            "Restore it from a backup; or move it away, and everything runs anew.",
+        ) from error
 
 
 def list_runs(store: mlmd.MetadataStore) -> list[Run]:

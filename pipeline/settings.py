@@ -78,6 +78,7 @@ def _compose(path: str) -> yaml.Node:
 
 def _construct(path: str, node: yaml.Node) -> dict[str, Any]:
     loader = yaml.SafeLoader("")
+    _check_keys(path, node)
     try:
         values: dict[str, Any] = loader.construct_document(node)
     except yaml.constructor.ConstructorError as error:
@@ -88,6 +89,26 @@ def _construct(path: str, node: yaml.Node) -> dict[str, Any]:
     finally:
         loader.dispose()
     return values
+
+
+def _check_keys(path: str, node: yaml.Node) -> None:
+    """YAML lets the last of two equal keys win in silence; here that is a mistake."""
+    if isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            _check_keys(path, item)
+    if not isinstance(node, yaml.MappingNode):
+        return
+    lines: dict[str, int] = {}
+    for key, value in node.value:
+        line = key.start_mark.line + 1
+        if key.value in lines:
+            raise ConfigError(
+                f"{path}:{line}: the key '{key.value}' stands on line {lines[key.value]} already.",
+                "Keep one of them, or put what is under both under one.",
+            )
+        if isinstance(key.value, str):
+            lines[key.value] = line
+        _check_keys(path, value)
 
 
 def _lines(path: str, node: yaml.Node, prefix: Path) -> Iterator[tuple[Path, str]]:

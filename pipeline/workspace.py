@@ -57,7 +57,22 @@ class Workspace:
             os.makedirs(os.path.dirname(path), exist_ok=True)
             return open(path, "a+", encoding="utf-8")
         except OSError as error:
-            raise RunError(
-                f"The workspace '{self.folder}' cannot be written: {error.strerror}.",
-                "Name another with --workspace DIR.",
-            ) from error
+            raise self._not_writable(error) from error
+
+    def create(self) -> "Workspace":
+        """Makes the folder, and returns the workspace.
+
+        Raises:
+          RunError: it cannot be made.
+        """
+        try:
+            os.makedirs(self.folder, exist_ok=True)
+        except OSError as error:
+            raise self._not_writable(error) from error
+        return self
+
+    def _not_writable(self, error: OSError) -> RunError:
+        reason = "a file of that name is in the way" if isinstance(error, FileExistsError) else error.strerror
+        return RunError(
+            f"The workspace '{self.folder}' cannot be written: {reason}.", "Name another with --workspace DIR."
+        )

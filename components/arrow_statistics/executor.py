@@ -54,4 +54,4 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                 stream.write(profiling.empty_statistics())
         target = profiling.Target(paths, rows, exact=not sample_rows)
         with progress.original_errors(), self._make_beam_pipeline() as pipeline:
-            _ = pipeline | beam.Create(chunks) | profiling.Profile(target)
+            _ = pipeline | beam.Create(chunks) | profiling.Profile(table.schema.names, target)

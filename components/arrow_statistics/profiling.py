@@ -5,16 +5,16 @@ split, which costs 2.5 times the wall time, and its pickled parts cannot be load
 Only chunk descriptions and accumulators cross a stage, never rows.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
-import pyarrow.parquet as pq
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from beam_jobs import progress, storage
+from beam_jobs.chunks import Chunk, chunks_of, read_chunk
 from beam_jobs.errors import BraidError, DataError
 from beam_jobs.table import ROW_GROUP_ROWS, Table
 from components.listed_columns import listed_batch
@@ -28,73 +28,25 @@ EXACT_VALUES = 1000
 """Distinct texts a column may have for every one of them to be listed with its exact count."""
 
 
-@dataclass(frozen=True)
-class Chunk:
-    """Row groups of one file of one split: a task's unit of work.
-
-    Attributes:
-      columns: the user's columns, read from the file in this order.
-    """
-
-    split: str
-    path: str
-    row_groups: tuple[int, ...]
-    columns: tuple[str, ...]
-
-
 def plan_chunks(table: Table, sample_rows: int = 0) -> list[Chunk]:
     """Cuts a table into chunks of about a row group of rows, split after split.
 
     Args:
       sample_rows: 0 for every row; else chunks spread evenly over each split, at least so many rows where it has them.
     """
-    return [chunk for split in table.splits for chunk in _sampled(_split_chunks(table, split), sample_rows)]
+    cut = {split: chunks_of(table, ROW_GROUP_ROWS, [split]) for split in table.splits}
+    return [chunk for chunks in cut.values() for chunk in _sampled(chunks, sample_rows)]
 
 
-def _split_chunks(table: Table, split: str) -> list[tuple[Chunk, int]]:
-    """Every chunk of a split with its rows."""
-    chunks: list[tuple[Chunk, int]] = []
-    for part in table.in_split(split):
-        groups: list[int] = []
-        rows = 0
-        for group, size in enumerate(part.row_groups):
-            groups.append(group)
-            rows += size
-            if rows >= ROW_GROUP_ROWS or group == len(part.row_groups) - 1:
-                chunks.append((Chunk(split, table.path(part), tuple(groups), tuple(table.schema.names)), rows))
-                groups, rows = [], 0
-    return [(chunk, rows) for chunk, rows in chunks if rows]
-
-
-def _sampled(chunks: list[tuple[Chunk, int]], sample_rows: int) -> Iterator[Chunk]:
-    total = sum(rows for _, rows in chunks)
+def _sampled(chunks: list[Chunk], sample_rows: int) -> Iterator[Chunk]:
+    total = sum(chunk.rows for chunk in chunks)
     share = min(1.0, sample_rows / total) if sample_rows and total else 1.0
     seen = taken = 0
-    for chunk, rows in chunks:
-        seen += rows
+    for chunk in chunks:
+        seen += chunk.rows
         if taken < share * seen:
-            taken += rows
+            taken += chunk.rows
             yield chunk
-
-
-def read_chunk(chunk: Chunk) -> Iterator[pa.RecordBatch]:
-    """Yields a chunk's rows as list columns, `BATCH_ROWS` at a time.
-
-    Raises:
-      DataError: the file cannot be read as Parquet any more.
-      StepError: a column has a type that cannot be profiled.
-    """
-    try:
-        with storage.open_input(chunk.path) as stream:
-            batches = pq.ParquetFile(stream).iter_batches(
-                batch_size=BATCH_ROWS, row_groups=list(chunk.row_groups), columns=list(chunk.columns)
-            )
-            yield from map(listed_batch, batches)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise DataError(
-            f"'{chunk.path}' cannot be read: {error}",
-            "It was damaged after it was written: run the step that writes it.",
-        ) from error
 
 
 def statistics_options() -> Any:
@@ -110,7 +62,15 @@ def statistics_options() -> Any:
 
 
 class CountChunks(beam.CombineFn):
-    """Combines the chunks of a split into its statistics; an accumulator holds one state a TFDV generator."""
+    """Combines the chunks of a split into its statistics; an accumulator holds one state a TFDV generator.
+
+    Args:
+      columns: those to count, in the order in which the statistics name them.
+    """
+
+    def __init__(self, columns: Sequence[str]) -> None:
+        super().__init__()
+        self._columns = list(columns)
 
     def setup(self, *_: Any, **__: Any) -> None:
         """Builds TFDV's generators, in the worker."""
@@ -126,8 +86,8 @@ class CountChunks(beam.CombineFn):
     def add_input(self, accumulator: list[Any], chunk: Chunk) -> list[Any]:
         """Reads the chunk and counts it in, batch by batch."""
         try:
-            for batch in read_chunk(chunk):
-                accumulator = self._add_batch(accumulator, batch)
+            for batch in read_chunk(chunk, self._columns, BATCH_ROWS):
+                accumulator = self._add_batch(accumulator, listed_batch(batch))
         except BraidError as error:
             raise progress.failed(error) from None
         progress.advance(JOB, progress.Progress(chunks=1))
@@ -196,11 +156,11 @@ def empty_statistics() -> bytes:
 
 
 class Profile(beam.PTransform[beam.PCollection[Chunk], beam.PCollection[str]]):
-    """Counts chunks into one statistics file a split; yields the splits written."""
+    """Counts columns of chunks into one statistics file a split; yields the splits written."""
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, columns: Sequence[str], target: Target) -> None:
         super().__init__()
-        self.target = target
+        self.columns, self.target = columns, target
 
     def expand(self, chunks: beam.PCollection[Chunk]) -> beam.PCollection[str]:
         """Spreads the descriptions over the workers, then reads and counts in one fused stage."""
@@ -208,6 +168,6 @@ class Profile(beam.PTransform[beam.PCollection[Chunk], beam.PCollection[str]]):
             chunks
             | "Spread" >> beam.Reshuffle()
             | "BySplit" >> beam.WithKeys(lambda chunk: chunk.split)
-            | "Count" >> beam.CombinePerKey(CountChunks())
+            | "Count" >> beam.CombinePerKey(CountChunks(self.columns))
             | "Write" >> beam.Map(self.target.write)
         )

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterator
 
 from beam_jobs.errors import nearest
-from components.data_gate.findings import Case, Finding
+from components.data_gate.findings import NO_VALUE, Case, Finding
 from components.data_gate.wording import feature_statistics
 
 BASE_SPLIT = "train"
@@ -14,7 +14,7 @@ def column_findings(case: Case, unused: Collection[str]) -> Iterator[Finding]:
 
     Args:
       case: the split.
-      unused: columns that no model reads, which may be empty.
+      unused: columns that are no features, which may be empty.
     """
     found = feature_statistics(case.statistics)
     for feature in case.schema.feature:
@@ -25,8 +25,5 @@ def column_findings(case: Case, unused: Collection[str]) -> Iterator[Finding]:
     for name, statistics in found.items() if case.split == BASE_SPLIT else ():
         kind = "num_stats" if statistics.HasField("num_stats") else "string_stats"
         if name not in unused and not getattr(statistics, kind).common_stats.num_non_missing:
-            text = (
-                f"null in all {case.rows:,} rows, so nothing can be learned from it; leave it out of the query, "
-                "or name it under `select.exclude`"
-            )
-            yield Finding(case.split, name, "no value", text, stops=True)
+            text = f"null in all {case.rows:,} rows, so nothing can be learned from it"
+            yield Finding(case.split, name, NO_VALUE, text, stops=True)

@@ -10,6 +10,7 @@ from tfx.types import artifact_utils
 from beam_jobs import storage
 from beam_jobs.table import Table
 from components.data_gate import gate_config
+from components.data_gate.findings import NO_VALUE, Finding
 from components.errors import StepError
 from components.statistics_files import column_types, load_statistics
 
@@ -50,7 +51,7 @@ class Executor(base_executor.BaseExecutor):
         )
         verdicts = validation.judge(evidence, config)
         findings = [finding for verdict in verdicts.values() for finding in verdict.findings]
-        stopping = [str(finding) for finding in findings if finding.stops]
+        stopping = [finding for finding in findings if finding.stops]
         if stopping and config.stops:
             raise anomalies_error(stopping, schema.get_string_custom_property("schema_path") or schema_path)
         output.split_names = artifact_utils.encode_split_names(list(verdicts))
@@ -73,14 +74,20 @@ def _previous(statistics: list[types.Artifact] | None) -> dict[str, Any]:
     return load_statistics(artifact_utils.get_single_instance(statistics)) if statistics else {}
 
 
-def anomalies_error(stopping: list[str], schema_path: str) -> StepError:
+def anomalies_error(stopping: list[Finding], schema_path: str) -> StepError:
     """The error that ends the run; as the step's outputs go with it, it says everything."""
-    lines = [f"- {sentence}" for sentence in stopping[:_MOST_FINDINGS]]
+    lines = [f"- {finding}" for finding in stopping[:_MOST_FINDINGS]]
     if len(stopping) > _MOST_FINDINGS:
         lines.append(f"- and {len(stopping) - _MOST_FINDINGS} more")
     count = "1 anomaly" if len(stopping) == 1 else f"{len(stopping)} anomalies"
-    return StepError(
-        f"The data does not fit the schema '{schema_path}': {count}.\n" + "\n".join(lines),
-        f"If the data is right, allow it in '{schema_path}' (or raise the bound in the configuration); "
-        "if it is wrong, mend its source.",
-    )
+    empty = [finding for finding in stopping if finding.kind == NO_VALUE]
+    what = "has columns without a value" if len(empty) == len(stopping) else f"does not fit the schema '{schema_path}'"
+    hints = []
+    if empty:
+        hints.append("Leave a column without a value out of the query, or name it under `select.exclude`.")
+    if len(empty) < len(stopping):
+        hints.append(
+            f"If the data is right, allow it in '{schema_path}', or delete that file to have the schema inferred anew "
+            "(or raise the bound in the configuration); if it is wrong, mend its source."
+        )
+    return StepError(f"The data {what}: {count}.\n" + "\n".join(lines), " ".join(hints))

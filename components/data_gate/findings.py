@@ -6,6 +6,9 @@ from typing import Any
 from beam_jobs.table import Table
 from components.data_gate.offending_rows import Fits, Offenders, column_values, offenders
 
+NO_VALUE = "no value"
+"""The kind of finding that is about what can be learned, not about the schema."""
+
 
 @dataclass(frozen=True)
 class Finding:

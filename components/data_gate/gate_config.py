@@ -42,7 +42,7 @@ class GateConfig:
       max_out_of_domain_share: the share of rows, 0 to 1, that may hold a text outside its column's list of allowed
         values; None leaves it to the schema (`min_domain_mass`; a schema that does not say allows none).
       stops: whether an anomaly stops the run, or is recorded as a warning.
-      unused_columns: columns that no model reads; they may be null in all rows.
+      unused_columns: columns that are no features; they may be null in all rows.
     """
 
     drift: DriftBounds = DriftBounds()

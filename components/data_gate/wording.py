@@ -63,6 +63,8 @@ def _as_told(case: Case, feature: Any, found: Any, reason: Any) -> str:
 
 
 def _missing_column(case: Case, feature: Any, found: Any, reason: Any) -> str:
+    if feature.name in case.columns:
+        return f"null in all {case.rows:,} rows; the schema requires values"
     known = {column.name for column in case.schema.feature}
     new = [name for name in feature_statistics(case.statistics) if name not in known]
     return f"missing in all {case.rows:,} rows; the schema requires the column.{nearest(feature.name, new)}"

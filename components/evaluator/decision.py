@@ -76,6 +76,8 @@ def _asked(bound: Bound) -> str:
 def _champion(on: str, metric: Metric, overall: Figures, rule: ChampionRule, no_champion: str) -> _Check:
     name = metric.name
     if "champion" not in overall:
+        if overall[name]["value"] is None:
+            return _Check(False, f"{on}, {name} cannot be told ({overall[name]['reason']}): nothing to bless by.")
         return _Check(True, f"Not compared with a champion: {no_champion}")
     ours, theirs, difference = overall[name], overall["champion"][name], overall["difference"][name]
     if difference["value"] is None:

@@ -7,8 +7,7 @@ from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.types import artifact_utils
 from tfx.types.artifact import Artifact
 
-from beam_jobs import ingest, progress, rejects, sources
-from beam_jobs.publish import Publication, publish
+from beam_jobs import ingest, progress, sources
 from beam_jobs.sources import SourceConfig
 from beam_jobs.table import Table
 from components import recording
@@ -29,7 +28,7 @@ class Executor(BaseBeamExecutor):
         refused = artifact_utils.get_single_instance(output_dict["rejects"])
         if sources.find_files(config).format == "parquet":
             ingest.parquet_table(config, table.uri)
-            publish([], Publication(f"rejects of {config.name}", refused.uri, rejects.SCHEMA, stores_rows=False))
+            ingest.no_rejects(config, refused.uri)
         else:
             with progress.original_errors(), self._make_beam_pipeline() as pipeline:
                 ingest.ingest(pipeline, config, ingest.plan(config), table.uri, refused.uri)

@@ -10,7 +10,6 @@ and renamed when its bytes are on the disk, so a push that is cut off leaves not
 """
 
 import dataclasses
-import hashlib
 import json
 import os
 import shutil
@@ -103,10 +102,10 @@ def _serving(root: Path) -> Path | None:
 
 
 def _digest(paths: list[str]) -> str:
-    digest = hashlib.blake2b(digest_size=16)
-    for path in sorted(paths, key=os.path.basename):
-        digest.update(f"{os.path.basename(path)}:{storage.content_digest(path)}\n".encode())
-    return digest.hexdigest()
+    ordered = sorted(paths, key=os.path.basename)
+    return storage.text_digest(
+        "".join(f"{os.path.basename(path)}:{storage.content_digest(path)}\n" for path in ordered)
+    )
 
 
 def _publish(files: list[str], root: Path) -> Path:

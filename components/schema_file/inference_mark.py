@@ -37,9 +37,21 @@ def user_schema_digest(schema_path: str) -> str:
     """
     if not storage.exists(schema_path):
         return f"request-{uuid.uuid4().hex[:12]}"
-    with storage.open_input(schema_path) as stream:
-        text = stream.read().decode(errors="replace")
+    text = _read(schema_path)
+    return _request(text) or digest(text)
+
+
+def is_untouched(schema_path: str) -> bool:
+    """Whether nobody edited the file since it was inferred."""
+    return bool(_request(_read(schema_path)))
+
+
+def _read(path: str) -> str:
+    with storage.open_input(path) as stream:
+        return stream.read().decode(errors="replace")
+
+
+def _request(text: str) -> str:
+    """The request that the text was inferred on; '' when somebody wrote or edited it."""
     mark = _MARK.search(text)
-    if mark is not None and digest(text[mark.end() + 1 :]) == mark.group(2):
-        return mark.group(1)
-    return digest(text)
+    return mark.group(1) if mark is not None and digest(text[mark.end() + 1 :]) == mark.group(2) else ""

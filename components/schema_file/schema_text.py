@@ -2,6 +2,7 @@
 
 What is inferred, and why it is no tighter:
 
+- columns that have a value in train: of the others nothing is known, not even the type;
 - type, and one value a row (`value_count`), not a shape: a shape would forbid every null;
 - presence: a column without nulls in train may have 1% of them later (`min_fraction: 0.99`); a column with nulls must
   have a value somewhere, and one so rarely filled that a split may well have none of it must not even that;
@@ -108,6 +109,9 @@ def infer_schema(statistics: Mapping[str, Any], columns: Mapping[str, str]) -> A
     features = {split: _by_name(one) for split, one in statistics.items()}
     others = [by_name for split, by_name in features.items() if split != train]
     smallest = min(one.datasets[0].num_examples for one in statistics.values())
+    known = [feature for feature in schema.feature if _filled_share(features[train][feature.name])]
+    del schema.feature[:]
+    schema.feature.extend(known)
     for feature in schema.feature:
         _loosen(feature, columns.get(feature.name, ""))
         if _filled_share(features[train][feature.name]) * smallest < RARE_ROWS:

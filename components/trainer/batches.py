@@ -17,6 +17,7 @@ from components.target import LabelCounts
 
 Memory = Literal["cached", "streamed", "external"]
 BATCH_CELLS = 16_000_000
+EXTERNAL_BATCH_CELLS = 2_000_000  # a batch is a page on disk, of which XGBoost holds several
 CACHED_BYTES_A_CELL = 4
 QUANTISED_BYTES_A_CELL = 6
 SHARE_OF_MEMORY = 0.6
@@ -36,6 +37,8 @@ class EncodedBatches(xgboost.DataIter):
         self, table: Table, split: str, contract: ModelContract, cached: bool, cache_prefix: str | None = None
     ) -> None:
         self.table, self.split, self.contract = table, split, contract
+        cells = EXTERNAL_BATCH_CELLS if cache_prefix else BATCH_CELLS
+        self._batch_rows = max(4_096, min(ROW_GROUP_ROWS, cells // len(contract.features)))
         self.counts = LabelCounts()
         self._cache: list[tuple[encoding.Floats, encoding.Floats]] = []
         self._cached = cached
@@ -61,8 +64,7 @@ class EncodedBatches(xgboost.DataIter):
 
     def _encode(self) -> Iterator[tuple[encoding.Floats, encoding.Floats]]:
         counts = self.counts = LabelCounts()
-        rows = max(4_096, min(ROW_GROUP_ROWS, BATCH_CELLS // len(self.contract.features)))
-        for batch in read_batches(self.table, self.split, self.contract.columns, rows):
+        for batch in read_batches(self.table, self.split, self.contract.columns, self._batch_rows):
             codes = counts.add(batch.column(len(self.contract.features)), self.contract.classes)
             values, labelled = encoding.matrix(batch, self.contract), np.isfinite(codes)
             if not labelled.all():

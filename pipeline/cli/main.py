@@ -1,14 +1,18 @@
 """The `braid` command: finds the command asked for, and words errors."""
 
 import importlib
+import os
 import sys
-from typing import Any
+import threading
+from typing import Any, NoReturn
 
 import click
 from rich.console import Console
 from rich.markup import escape
 
-from beam_jobs.errors import BraidError, nearest
+from beam_jobs.errors import nearest
+from pipeline import interruption
+from pipeline.errors import explain
 
 COMMANDS = {
     "run": "Run a pipeline.",
@@ -56,33 +60,47 @@ def braid(context: click.Context, debug: bool) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Entry point of the console script; exits 0, 1 on an error, 2 on wrong usage, 130 on Ctrl-C."""
+    """Entry point of the console script; exits 0, 1 on an error, 2 on wrong usage, 130 on Ctrl-C, 143 on SIGTERM."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in arguments
     if debug:  # accepted before and after the command's name
         arguments = ["--debug", *(a for a in arguments if a != "--debug")]
     try:
-        braid.main(args=arguments, prog_name="braid", standalone_mode=False)
+        with interruption.interruptible():
+            braid.main(args=arguments, prog_name="braid", standalone_mode=False)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
-        _tell("Stopped.", "Finished steps are kept: the same command goes on from there.")
-        sys.exit(130)
-    except BraidError as error:
+    except (click.Abort, KeyboardInterrupt) as stop:
+        _tell("Finished steps are kept: the same command goes on from there.", title="Stopped.")
+        _exit(getattr(stop.__cause__ or stop, "exit_code", 130))
+    except Exception as error:
         if debug:
             raise
-        _tell(str(error), error.hint, bug=getattr(error, "is_bug", False))
+        _tell(*explain(error))
         sys.exit(1)
 
 
-def _tell(message: str, hint: str, bug: bool = False) -> None:
+def _tell(message: str, hint: str = "", title: str = "Error:") -> None:
     console = Console(stderr=True, soft_wrap=True, highlight=False)
-    console.print(f"[bold red]Error:[/] {escape(message)}")
+    console.print(f"[bold red]{title}[/] {escape(_printable(message))}")
     if hint:
-        console.print(escape(hint))
-    if bug:
-        console.print("This is not a mistake that Braid knows how to explain; --debug shows the traceback.")
+        console.print(escape(_printable(hint)))
+
+
+def _printable(text: str) -> str:
+    """Text that quotes data, without the control characters that a terminal would obey."""
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
+
+
+def _exit(code: int) -> NoReturn:
+    """Ends the process, although a worker thread that cannot be interrupted may still be busy with its chunk."""
+    busy = [t for t in threading.enumerate() if not t.daemon and t is not threading.main_thread()]
+    if busy:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 if __name__ == "__main__":

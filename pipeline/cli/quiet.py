@@ -9,20 +9,42 @@ import warnings
 from collections.abc import Iterator
 
 
-def prepare(verbose: bool = False) -> None:
-    """Call first in a command that imports TFX."""
+@contextlib.contextmanager
+def silence(verbose: bool = False) -> Iterator[None]:
+    """Around all of a command that imports TFX, its imports included; what it changes comes back, but for the environment."""
     # tensorflow-transform's Keras layer needs Keras 2, which TensorFlow takes only when told before it loads.
     os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
-    # XGBoost's idle threads would spin on cores that others need.
+    # XGBoost's idle threads would spin on cores that other work needs.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    arguments, threshold = sys.argv, logging.root.manager.disable
     # absl parses sys.argv inside TFX's Beam executors; our own options are none of its business.
     sys.argv = sys.argv[:1]
-    if verbose:
-        return
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
-    warnings.simplefilter("ignore")
-    logging.disable(logging.ERROR)
+    try:
+        if verbose:
+            yield
+            return
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+        logging.disable(logging.ERROR)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        sys.argv = arguments
+        logging.disable(threshold)
+
+
+@contextlib.contextmanager
+def worker_tracebacks_held(verbose: bool = False) -> Iterator[None]:
+    """Beam's workers print the traceback of every failed bundle; the run itself raises the error and words it."""
+    from apache_beam.runners.worker import sdk_worker
+
+    if not verbose:
+        sdk_worker.print = lambda *_, **__: None  # a name of that module, before the built-in one
+    try:
+        yield
+    finally:
+        vars(sdk_worker).pop("print", None)
 
 
 @contextlib.contextmanager
@@ -37,7 +59,7 @@ def native_logs(verbose: bool = False) -> Iterator[None]:
         os.dup2(held.fileno(), 2)
         try:
             yield
-        except BaseException:
+        except Exception:
             held.seek(0)
             os.write(kept, held.read())
             raise

@@ -1,5 +1,7 @@
 """`braid run`."""
 
+import os
+
 import click
 
 from pipeline.cli import options
@@ -23,19 +25,20 @@ def command(
     """Run the pipeline of CONFIG: steps that nothing has changed for are reused, the others run."""
     from pipeline.cli import quiet
 
-    quiet.prepare(verbose)
-    import os
-
+    context = click.get_current_context()
+    shows_all = verbose or context.obj["debug"]
+    context.with_resource(quiet.silence(verbose))
     from pipeline import display, loading, planning
     from pipeline.workspace import Workspace
 
     console = display.console(stderr=as_json)
-    place = Workspace(os.path.abspath(workspace))
     loaded = loading.load(config, overlays, assignments)
+    place = Workspace(os.path.abspath(workspace)).create()
     plan = planning.plan(loaded, place.memo)
     with console.status("Loading TFX ..."), quiet.native_logs(verbose):
         from pipeline import runner
-    finished = runner.run(plan, place, display.LiveWatcher(console, config), workers)
+    with quiet.worker_tracebacks_held(shows_all):
+        finished = runner.run(plan, place, display.LiveWatcher(console, config), workers)
     if as_json:
         options.print_json(display.as_dict(finished))
     else:

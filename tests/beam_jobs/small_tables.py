@@ -5,16 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from apache_beam.options.pipeline_options import PipelineOptions
+from parquet_parts import pieces, write_part
 
 from beam_jobs import progress
 from beam_jobs.ledger import Ledger
 from beam_jobs.prepare import Prepare, PrepareConfig
 from beam_jobs.sql import check_query
-from beam_jobs.table import ROW, Origin, Part, Table, row_id
+from beam_jobs.table import ROW, Origin, Table
 
 TWO_THREADS = ("--direct_running_mode=multi_threading", "--direct_num_workers=2")
 IN_MEMORY = ("--direct_running_mode=in_memory",)
@@ -24,19 +24,10 @@ def write_source(
     folder: Path, rows: pa.Table, parts: int = 1, row_group_rows: int = 50, stores_rows: bool = False
 ) -> Table:
     """Writes `rows` as Parquet files; with `stores_rows` they carry `_row`, as what ingest writes does."""
-    folder.mkdir(parents=True, exist_ok=True)
-    size = max(1, -(-rows.num_rows // parts))
     written, origins = [], []
-    for chunk, start in enumerate(range(0, rows.num_rows, size)):
-        piece = rows.slice(start, size)
-        if stores_rows:
-            ids = np.arange(piece.num_rows, dtype=np.int64) + row_id(chunk, 0)
-            piece = piece.append_column(ROW, pa.array(ids))
-        path = folder / f"part-{chunk:06d}.parquet"
-        pq.write_table(piece, path, row_group_size=row_group_rows)
-        groups = pq.ParquetFile(path).metadata
-        counts = tuple(groups.row_group(i).num_rows for i in range(groups.num_row_groups))
-        written.append(Part(str(path), counts, chunk))
+    for chunk, (start, piece) in enumerate(pieces(rows, parts)):
+        path = str(folder / f"part-{chunk:06d}.parquet")
+        written.append(write_part(folder, path, piece, chunk, "", row_group_rows, stores_rows))
         origins.append(Origin(chunk, "source.csv", start, start + piece.num_rows, "rows"))
     ledger = Ledger(read=rows.num_rows, kept=rows.num_rows, written=rows.num_rows)
     return Table(str(folder), rows.schema, tuple(written), stores_rows, ledger, tuple(origins))

@@ -74,7 +74,7 @@ def test_the_end_of_a_large_file_is_seen(tmp_path: Path) -> None:
         (["a,b"], "no readable row"),
         (["a,b\n\n\r\n"], "no readable row"),
         (["a,a\n1,2\n"], "2 columns called 'a'"),
-        (["a,\n1,2\n"], "column 2 has no name"),
+        (["column_2,\n1,2\n"], "2 columns called 'column_2'"),
         (["a,_row\n1,2\n"], "Braid's own"),
         (["a;b\n1;2\n"], "single column"),
         ([b"caf\xe9,b\n1,2\n"], "header is not UTF-8"),
@@ -88,6 +88,14 @@ def test_the_end_of_a_large_file_is_seen(tmp_path: Path) -> None:
 def test_unusable_files(tmp_path: Path, texts: list[str | bytes], told: str) -> None:
     with pytest.raises(DataError, match=told):
         infer_schema(written(tmp_path, *texts), Dialect(), {})
+
+
+def test_a_column_without_a_name_is_called_by_its_place(tmp_path: Path) -> None:
+    assert types(infer_schema(written(tmp_path, ",b,\n0,x,1.5\n"), Dialect(), {})) == {
+        "column_1": "int64",
+        "b": "string",
+        "column_3": "double",
+    }
 
 
 def test_header_positions(tmp_path: Path) -> None:

@@ -5,9 +5,9 @@ from functools import partial
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
+from parquet_parts import write_part
 from sklearn import metrics as sk
 
 from beam_jobs import progress
@@ -15,8 +15,7 @@ from beam_jobs.errors import DataError
 from beam_jobs.judgement import CANDIDATE, CHAMPION, Question
 from beam_jobs.judging import JudgeExamples, Judging, read_report
 from beam_jobs.ledger import Ledger
-from beam_jobs.row_groups import chunks_of, read_chunk
-from beam_jobs.table import ROW, Part, Table, row_id
+from beam_jobs.table import Table
 
 LOCAL = ["--runner=FnApiRunner", "--direct_running_mode=multi_threading", "--direct_num_workers=2"]
 
@@ -49,18 +48,14 @@ def rows_of(count: int, seed: int = 0) -> pa.Table:
     )
 
 
-def written(folder, splits: dict[str, pa.Table], stores_rows: bool = True) -> Table:
+def written(folder, splits: dict[str, pa.Table]) -> Table:
     """Two parts a split, row groups of 1,000."""
-    parts = []
-    for split, rows in splits.items():
-        for chunk, piece in enumerate((rows.slice(0, rows.num_rows // 3), rows.slice(rows.num_rows // 3))):
-            ids = pa.array(np.arange(piece.num_rows) + row_id(chunk, 0))
-            path = f"{split}-{chunk}.parquet"
-            pq.write_table(piece.append_column(ROW, ids) if stores_rows else piece, folder / path, row_group_size=1_000)
-            described = pq.ParquetFile(folder / path).metadata
-            groups = tuple(described.row_group(n).num_rows for n in range(described.num_row_groups))
-            parts.append(Part(path, groups, chunk, split))
-    return Table(str(folder), next(iter(splits.values())).schema, tuple(parts), stores_rows, Ledger())
+    parts = tuple(
+        write_part(folder, f"{split}-{chunk}.parquet", piece, chunk, split)
+        for split, rows in splits.items()
+        for chunk, piece in enumerate((rows.slice(0, rows.num_rows // 3), rows.slice(rows.num_rows // 3)))
+    )
+    return Table(str(folder), next(iter(splits.values())).schema, parts, True, Ledger())
 
 
 def judged(table: Table, folder, models: dict[str, str], slices=("carrier",), splits=("eval", "test")) -> dict:
@@ -155,15 +150,3 @@ def test_a_label_that_is_no_class_is_an_error(tmp_path):
     table = written(tmp_path, {"test": rows.set_column(2, "label", pa.array(np.full(100, 2.0)))})
     with pytest.raises(DataError, match="Label 'label' is 2 in"):
         judged(table, tmp_path, {CANDIDATE: "good"}, splits=("test",))
-
-
-@pytest.mark.parametrize("enough", [1, 1_500, 10**9])
-@pytest.mark.parametrize("stores_rows", [True, False])
-def test_chunks_hold_every_row_once_whatever_their_size(tmp_path, monkeypatch, enough, stores_rows):
-    monkeypatch.setattr("beam_jobs.row_groups.ROW_GROUP_ROWS", enough)
-    table = written(tmp_path, {"eval": rows_of(100), "test": rows_of(5_000)}, stores_rows)
-    chunks = chunks_of(table, ["test"])
-    assert {chunk.split for chunk in chunks} == {"test"}
-    ids = [n for chunk in chunks for batch in read_chunk(chunk, ["good"]) for n in batch.column(ROW).to_pylist()]
-    expected = [row_id(0, n) for n in range(1_666)] + [row_id(1, n) for n in range(3_334)]
-    assert sorted(ids) == expected

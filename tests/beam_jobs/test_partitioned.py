@@ -82,6 +82,13 @@ def test_rows_keep_their_identity_and_the_cut_changes_nothing(tmp_path: Path, st
     assert stored(one).column("moment").to_pylist() == VISITS.column("moment").to_pylist()
 
 
+def test_what_one_step_wrote_another_partitions(tmp_path: Path) -> None:
+    first = prepare(tmp_path / "one", "SELECT * FROM visits", {"visits": write_source(tmp_path / "v", VISITS)})
+    second = prepare(tmp_path / "two", WINDOW, {"visits": first}, ["who"], partition_rows=100)
+    assert in_any_order(stored(second).drop_columns([ROW]).to_pylist()) == in_any_order(duckdb_says(WINDOW))
+    assert stored(second).column(ROW).to_pylist() == stored(first).column(ROW).to_pylist()
+
+
 def test_output_does_not_depend_on_the_order_of_the_shuffle(tmp_path: Path) -> None:
     tables = {"visits": write_source(tmp_path / "v", VISITS, parts=3)}
     runs = [

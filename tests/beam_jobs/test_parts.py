@@ -7,38 +7,72 @@ import pytest
 
 from beam_jobs import publish
 from beam_jobs.errors import DataError
-from beam_jobs.parts import AttemptWriter, PartWriter, stored_schema
+from beam_jobs.parts import ROW_FIELD, AttemptWriter, PartWriter
 from beam_jobs.splits import SplitByColumn
-from beam_jobs.table import ROW, ROW_GROUP_ROWS
+from beam_jobs.table import ROW, ROW_GROUP_ROWS, Part
 
 SCHEMA = pa.schema([("a", pa.int64()), ("part", pa.string())])
 
 
-def rows(count: int, part: str = "x") -> pa.RecordBatch:
-    return pa.RecordBatch.from_arrays([pa.array(range(count)), pa.array([part] * count)], schema=SCHEMA)
+def rows(count: int, part: str = "x", first: int = 0) -> pa.RecordBatch:
+    columns = [pa.array(range(first, first + count)), pa.array([part] * count)]
+    return pa.RecordBatch.from_arrays(columns, schema=SCHEMA)
 
 
-@pytest.mark.parametrize("size", [1_000, 50_000, 300_000])
-def test_row_groups_are_even_whatever_the_batches(tmp_path: Path, size: int) -> None:
-    writer = PartWriter(str(tmp_path / "deep" / "part.parquet"), SCHEMA)
-    for _ in range(300_000 // size):
-        writer.write(rows(size))
-    assert writer.close() == (ROW_GROUP_ROWS, ROW_GROUP_ROWS, 300_000 - 2 * ROW_GROUP_ROWS)
-    written = pq.ParquetFile(tmp_path / "deep" / "part.parquet")
+def table(count: int, first: int = 0) -> pa.Table:
+    return pa.Table.from_batches([rows(count, first=first)])
+
+
+@pytest.mark.parametrize("size", [1_000, 50_000, 60_000, 300_000])
+def test_row_groups_have_the_contracts_size_whatever_the_pieces(tmp_path: Path, size: int) -> None:
+    with PartWriter(str(tmp_path), "try", 3, "train") as writer:
+        for first in range(0, 300_000, size):
+            writer.write(table(size, first))
+            assert writer.rows == first + size
+    groups = (ROW_GROUP_ROWS, ROW_GROUP_ROWS, 37_856)
+    assert writer.parts == (Part("Split-train/part-000003.parquet", groups, 3, "train"),)
+    written = pq.ParquetFile(tmp_path / "_pending/try/Split-train/part-000003.parquet")
     assert [written.metadata.row_group(i).num_rows for i in range(3)] == [131_072, 131_072, 37_856]
-    assert written.read().column("a").to_pylist() == list(range(size)) * (300_000 // size)
+    assert written.metadata.row_group(0).column(0).compression == "ZSTD"
+    assert written.read().column("a").to_pylist() == list(range(300_000))
 
 
-def test_row_ids_cost_next_to_nothing(tmp_path: Path) -> None:
-    schema = stored_schema(SCHEMA)
+def test_text_is_stored_once_a_value_and_row_ids_cost_next_to_nothing(tmp_path: Path) -> None:
     ids = np.arange(100_000, dtype=np.int64) + (5 << 32)
-    writer = PartWriter(str(tmp_path / "part.parquet"), schema)
-    writer.write(pa.RecordBatch.from_arrays([*rows(100_000).columns, pa.array(ids)], schema=schema))
-    writer.close()
-    column = pq.ParquetFile(tmp_path / "part.parquet").metadata.row_group(0).column(2)
+    with PartWriter(str(tmp_path), "try", 5) as writer:
+        writer.write(table(100_000).append_column(ROW_FIELD, pa.array(ids)))
+    path = tmp_path / "_pending/try" / writer.parts[0].path
+    row_group = pq.ParquetFile(path).metadata.row_group(0)
+    assert "RLE_DICTIONARY" in row_group.column(1).encodings
+    column = row_group.column(2)
     assert column.path_in_schema == ROW and "DELTA_BINARY_PACKED" in column.encodings
     assert column.total_compressed_size < 5_000
-    assert pq.read_table(tmp_path / "part.parquet").column(ROW).to_pylist() == ids.tolist()
+    assert pq.read_table(path).column(ROW).to_pylist() == ids.tolist()
+
+
+def test_no_rows_no_file(tmp_path: Path) -> None:
+    with PartWriter(str(tmp_path), "try", 0) as writer:
+        writer.write(table(0))
+    assert (writer.parts, writer.rows, list(tmp_path.iterdir())) == ((), 0, [])
+
+
+def test_an_error_leaves_no_file(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="stop"), PartWriter(str(tmp_path), "try", 0) as writer:
+        writer.write(table(ROW_GROUP_ROWS))
+        raise ValueError("stop")
+    assert not list(tmp_path.rglob("*.parquet"))
+
+
+def test_an_error_leaves_no_file_of_any_split_and_none_of_another_attempts(tmp_path: Path) -> None:
+    with PartWriter(str(tmp_path), "other", 0) as other:
+        other.write(table(10))
+    split = SplitByColumn("part", {"train": ["x"], "eval": ["y"]})
+    with pytest.raises(ValueError, match="stop"), AttemptWriter(str(tmp_path), "try", 0, SCHEMA, split) as writer:
+        for part in ("x", "y"):
+            writer.write(rows(ROW_GROUP_ROWS, part), np.arange(ROW_GROUP_ROWS))
+        assert len(list(tmp_path.rglob("try/Split-*/*.parquet"))) == 2
+        raise ValueError("stop")
+    assert [path.parent.name for path in tmp_path.rglob("*.parquet")] == ["other"]
 
 
 def test_each_split_gets_a_file_when_it_gets_a_row(tmp_path: Path) -> None:
@@ -54,10 +88,16 @@ def test_each_split_gets_a_file_when_it_gets_a_row(tmp_path: Path) -> None:
     assert kept.column(ROW).to_pylist() == [0, 1, 2, 5, 6]
 
 
-def test_what_cannot_be_written_is_one_clear_error() -> None:
+def test_a_full_disk_is_one_clear_error(tmp_path: Path) -> None:
     # /dev/full is a device that is always full.
-    writer = PartWriter("/dev/full", SCHEMA)
-    with pytest.raises(DataError, match=r"Writing '/dev/full' failed.*No space left"):
-        writer.write(rows(1_000_000))
-        writer.close()
-    writer.abandon()
+    (tmp_path / "_pending/try").mkdir(parents=True)
+    (tmp_path / "_pending/try/part-000000.parquet").symlink_to("/dev/full")
+    with (
+        pytest.raises(
+            DataError, match=r"Writing '.*part-000000\.parquet' failed: No space left on device\.$"
+        ) as caught,
+        PartWriter(str(tmp_path), "try", 0) as writer,
+    ):
+        for first in range(20):
+            writer.write(table(ROW_GROUP_ROWS, first * ROW_GROUP_ROWS))
+    assert "Free some space" in caught.value.hint

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
+from parquet_parts import pieces, write_part
 
 from beam_jobs.ledger import Ledger
-from beam_jobs.table import ROW, Part, Table, row_id
+from beam_jobs.table import Table
 
 
 def write_examples(
@@ -17,29 +17,15 @@ def write_examples(
     """Writes each split's table as `parts` files, `_row` beside the user's columns; returns the saved manifest."""
     root = Path(folder)
     written = [
-        part for split, rows in splits.items() for part in _write_split(root, split, rows, parts, row_group_rows)
+        write_part(root, f"Split-{split}/part-{chunk:06d}.parquet", piece, chunk, split, row_group_rows)
+        for split, rows in splits.items()
+        for chunk, (_, piece) in enumerate(pieces(rows, parts))
     ]
     rows = sum(part.rows for part in written)
     schema = next(iter(splits.values())).schema.remove_metadata()
     table = Table(str(root), schema, tuple(written), True, Ledger(read=rows, kept=rows, written=rows))
     table.save()
     return table
-
-
-def _write_split(root: Path, split: str, rows: pa.Table, parts: int, row_group_rows: int) -> list[Part]:
-    size = -(-rows.num_rows // parts) if rows.num_rows else 1
-    written = []
-    for chunk, start in enumerate(range(0, rows.num_rows, size)):
-        piece = rows.slice(start, size)
-        ids = np.arange(piece.num_rows, dtype=np.int64) + row_id(chunk, 0)
-        relative = f"Split-{split}/part-{chunk:06d}.parquet"
-        (root / relative).parent.mkdir(parents=True, exist_ok=True)
-        with_rows = piece.append_column(ROW, pa.array(ids))
-        pq.write_table(with_rows, root / relative, compression="zstd", row_group_size=row_group_rows)
-        groups = pq.ParquetFile(root / relative).metadata
-        counts = tuple(groups.row_group(i).num_rows for i in range(groups.num_row_groups))
-        written.append(Part(relative, counts, chunk, split))
-    return written
 
 
 def flights_like(rows: int, seed: int = 0) -> pa.Table:

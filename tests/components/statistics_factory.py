@@ -10,7 +10,7 @@ from components.arrow_statistics.profiling import CountChunks, plan_chunks
 
 def statistics_of(table: Table) -> dict[str, Any]:
     """Each split's `DatasetFeatureStatisticsList`."""
-    combine = CountChunks()
+    combine = CountChunks(table.schema.names)
     combine.setup()
     states = {split: combine.create_accumulator() for split in table.splits}
     for chunk in plan_chunks(table):

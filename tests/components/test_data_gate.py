@@ -14,6 +14,7 @@ from statistics_factory import statistics_of
 
 from components.data_gate import gate_config, offending_rows, validation
 from components.data_gate.executor import anomalies_error
+from components.data_gate.findings import NO_VALUE, Finding
 from components.errors import StepError
 from components.schema_file import schema_text
 
@@ -231,10 +232,17 @@ def test_a_bound_for_an_unknown_column(tmp_path: Path) -> None:
 
 
 def test_many_anomalies_are_cut_but_counted() -> None:
-    error = anomalies_error([f"column {i}" for i in range(25)], "schemas/flights.pbtxt")
+    findings = [Finding("train", f"c{i}", "missing column", "gone", stops=True) for i in range(25)]
+    error = anomalies_error(findings, "schemas/flights.pbtxt")
     assert "schema 'schemas/flights.pbtxt': 25 anomalies." in str(error)
-    assert str(error).endswith("- column 19\n- and 5 more")
+    assert str(error).endswith("- split 'train', column 'c19': gone\n- and 5 more")
     assert "schemas/flights.pbtxt" in error.hint
+
+
+def test_a_column_without_a_value_is_not_blamed_on_the_schema() -> None:
+    error = anomalies_error([Finding("train", "c", NO_VALUE, "null", stops=True)], "schemas/flights.pbtxt")
+    assert "schemas/flights.pbtxt" not in str(error) + error.hint
+    assert "`select.exclude`" in error.hint
 
 
 @given(st.lists(st.lists(st.sampled_from("abcde"))), st.sets(st.sampled_from("abcde")))

@@ -1,0 +1,120 @@
+"""A small project as a user would have it: a table of sales, a configuration, a workspace; and what must hold of its store."""
+
+import datetime
+import os
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ml_metadata.proto import metadata_store_pb2 as pb
+
+from pipeline import runs
+
+HEADER = "id,day,amount,shop,kind,late"
+TIME_SPLIT = "{by: time, column: day, eval_from: 2024-07-01, test_from: 2024-09-01}"
+CONFIG = f"""\
+name: sales
+
+sources:
+  sales: {{path: sales.csv}}
+
+prepare:
+  orders:
+    stream: sales
+    sql: |
+      SELECT id, day, amount, shop, kind, late = 1 AS late
+      FROM sales
+
+examples:
+  table: orders
+  label: late
+  split: {TIME_SPLIT}
+
+select:
+  exclude: [id, day]
+
+train:
+  rounds: 10
+"""
+
+
+def sales_lines(rows: int = 2_000) -> list[str]:
+    """The table as lines of CSV, the header first: 300 days, a label that amount and shop tell something about."""
+    chance, start = random.Random(7), datetime.date(2024, 1, 1)
+    lines = [HEADER]
+    for row in range(rows):
+        day = start + datetime.timedelta(days=row * 300 // rows)
+        amount, shop = round(chance.uniform(1, 100), 2), chance.choice(("north", "south", "east", "west"))
+        late = int(amount + 20 * (shop == "north") + chance.gauss(0, 25) > 55)
+        lines.append(f"{row},{day},{amount},{shop},{chance.choice('abc')},{late}")
+    return lines
+
+
+SALES = "\n".join(sales_lines()) + "\n"
+
+
+@dataclass(frozen=True)
+class Project:
+    """A folder with `sales.yaml`, `sales.csv` and, once something ran, the workspace `ws`."""
+
+    folder: Path
+
+    @property
+    def workspace(self) -> Path:
+        return self.folder / "ws"
+
+    def configure(self, *changes: tuple[str, str], more: str = "") -> None:
+        """Writes the configuration, each `(old, new)` replaced in it, `more` behind it."""
+        text = CONFIG
+        for old, new in changes:
+            assert old in text, f"the configuration does not hold {old!r}"
+            text = text.replace(old, new)
+        self.write("sales.yaml", text + more)
+
+    def write(self, name: str, content: str | bytes) -> Path:
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return path
+
+
+def latest(workspace: Path) -> runs.Run:
+    return runs.find_run(runs.connect(str(workspace / "metadata.sqlite")), "latest")
+
+
+def states(run: runs.Run) -> dict[str, str]:
+    return {step.name: step.state for step in run.steps if not step.is_resolver}
+
+
+def ledgers(run: runs.Run) -> dict[str, object]:
+    """The ledger of every table of the run."""
+    return {
+        f"{step.name}.{key}": output.properties["ledger"]
+        for step in run.steps
+        for key, outputs in step.outputs.items()
+        for output in outputs
+        if "ledger" in output.properties
+    }
+
+
+def assert_nothing_half_written(workspace: Path, pipeline: str = "sales") -> None:
+    """No execution is under way, every LIVE artifact has its files, and nothing else lies among the outputs."""
+    path = workspace / "metadata.sqlite"
+    if not path.exists():
+        assert not list(_outputs(workspace / pipeline))
+        return
+    store = runs.connect(str(path))
+    executions = store.get_executions()
+    unfinished = [e.id for e in executions if e.last_known_state in (pb.Execution.NEW, pb.Execution.RUNNING)]
+    assert not unfinished
+    live = [artifact for artifact in store.get_artifacts() if artifact.state == pb.Artifact.LIVE]
+    assert [a.uri for a in live if not any(files for _, _, files in os.walk(a.uri))] == []
+    complete = {str(e.id) for e in executions if e.last_known_state == pb.Execution.COMPLETE}
+    assert [str(folder) for folder in _outputs(workspace / pipeline) if folder.name not in complete] == []
+    assert list(workspace.rglob("_pending")) == []
+
+
+def _outputs(root: Path) -> Iterator[Path]:
+    """The folders `<step>/<key>/<execution>`."""
+    return (path for path in root.glob("*/*/*") if path.name.isdecimal() and path.is_dir())
