@@ -206,7 +206,7 @@ def _shown(connection: duckdb.DuckDBPyConnection, config: PrepareConfig, at: int
     stream = duck.quote(config.query.stream)
     found = connection.execute(f"SELECT * EXCLUDE ({CARRY}) FROM {stream} WHERE {CARRY} = {at}")
     names = [column[0] for column in found.description or ()]
-    values = dict(zip(names, found.fetchone() or (), strict=True))
+    (values,) = (dict(zip(names, row, strict=True)) for row in found.fetchall())
     return listed((f"{name} = {str(value)[:MOST_SHOWN]}" for name, value in values.items()), 20)
 
 

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 from beam_jobs.errors import DataError, listed, nearest
 
@@ -76,11 +76,22 @@ def _expand_local(pattern: str) -> list[FileInfo]:
 
 
 def _expand_remote(pattern: str) -> list[FileInfo]:
-    from apache_beam.io.filesystems import FileSystems
+    from beam_jobs import buckets
 
-    found = FileSystems.match([pattern, pattern.rstrip("/") + "/*"])
-    files = {m.path: FileInfo(m.path, m.size_in_bytes) for result in found for m in result.metadata_list}
-    return [file for path, file in files.items() if _is_data(path) and not path.endswith("/")]
+    scheme, known = pattern.partition("://")[0], buckets.schemes()
+    if scheme not in known:
+        raise DataError(
+            f"'{pattern}': nothing here reads '{scheme}://'.{nearest(scheme, known)}",
+            f"These can be read: {listed(f'{name}://' for name in known)}; a path without '://' is a local one.",
+        )
+    try:
+        found = buckets.find(pattern)
+    except OSError as error:
+        raise DataError(
+            f"'{pattern}' cannot be listed: {error.strerror}.",
+            "Check the bucket's name and your permission to list it.",
+        ) from error
+    return [FileInfo(path, size) for path, size in found.items() if path == pattern or _is_data(path)]
 
 
 def _is_data(path: str) -> bool:
@@ -89,7 +100,7 @@ def _is_data(path: str) -> bool:
 
 def _nothing_at(pattern: str) -> DataError:
     if is_remote(pattern):
-        return DataError(f"'{pattern}' matches no file.", "Check the bucket, the path and your permission to list it.")
+        return _nothing_in_bucket(pattern)
     if os.path.isdir(pattern):
         return DataError(
             f"The directory '{pattern}' holds no data file.", "Put the table's files there, or name another path."
@@ -105,14 +116,26 @@ def _nothing_at(pattern: str) -> DataError:
     )
 
 
+def _nothing_in_bucket(pattern: str) -> DataError:
+    from beam_jobs import buckets
+
+    folder, _, name = pattern.rstrip("/").rpartition("/")
+    if buckets.is_whole_bucket(pattern) or glob.has_magic(folder):
+        return DataError(f"'{pattern}' matches no file.", "Name a folder or a file of the bucket that is there.")
+    siblings = sorted(os.path.basename(file.path) for file in _expand_remote(f"{folder}/"))
+    return DataError(
+        f"'{pattern}' matches no file.{nearest(name, siblings)}",
+        f"'{folder}' holds: {listed(siblings)}." if siblings else f"'{folder}' holds no file.",
+    )
+
+
 def open_input(path: str) -> BinaryIO:
     """Opens a file for reading bytes as they are stored: nothing is decompressed."""
     if not is_remote(path):
         return open(path, "rb")
-    from apache_beam.io.filesystem import CompressionTypes
-    from apache_beam.io.filesystems import FileSystems
+    from beam_jobs import buckets
 
-    return cast(BinaryIO, FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED))
+    return buckets.open_input(path)
 
 
 def open_output(path: str) -> BinaryIO:
@@ -120,10 +143,9 @@ def open_output(path: str) -> BinaryIO:
     if not is_remote(path):
         os.makedirs(os.path.dirname(path), exist_ok=True)
         return open(path, "wb")
-    from apache_beam.io.filesystem import CompressionTypes
-    from apache_beam.io.filesystems import FileSystems
+    from beam_jobs import buckets
 
-    return cast(BinaryIO, FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED))
+    return buckets.open_output(path)
 
 
 @contextmanager
@@ -146,9 +168,9 @@ def exists(path: str) -> bool:
     """Whether a file (or, locally, a folder) is there."""
     if not is_remote(path):
         return os.path.exists(path)
-    from apache_beam.io.filesystems import FileSystems
+    from beam_jobs import buckets
 
-    return bool(FileSystems.exists(path))
+    return buckets.exists(path)
 
 
 def move(source: str, target: str) -> None:
@@ -159,9 +181,9 @@ def move(source: str, target: str) -> None:
         os.makedirs(os.path.dirname(target), exist_ok=True)
         os.replace(source, target)
         return
-    from apache_beam.io.filesystems import FileSystems
+    from beam_jobs import buckets
 
-    FileSystems.rename([source], [target])
+    buckets.rename(source, target)
 
 
 def remove_tree(path: str) -> None:
@@ -169,11 +191,9 @@ def remove_tree(path: str) -> None:
     if not is_remote(path):
         shutil.rmtree(path, ignore_errors=True)
         return
-    from apache_beam.io.filesystems import FileSystems
+    from beam_jobs import buckets
 
-    found = [m.path for m in FileSystems.match([path.rstrip("/") + "/**"])[0].metadata_list]
-    if found:
-        FileSystems.delete(found)
+    buckets.remove_tree(path)
 
 
 def read_text(path: str) -> str:
@@ -184,6 +204,7 @@ def read_text(path: str) -> str:
 
 def write_text(path: str, text: str) -> None:
     """Writes a whole UTF-8 file so that a reader sees all of it or none."""
+    # An object of a bucket appears whole, as it is closed.
     temporary = path if is_remote(path) else f"{path}.tmp"
     with open_output(temporary) as stream:
         stream.write(text.encode())
@@ -194,9 +215,9 @@ def write_text(path: str, text: str) -> None:
 def content_digest(path: str) -> str:
     """BLAKE2b-128 of a local file's bytes, or the store's own checksum of a remote one, in hexadecimal."""
     if is_remote(path):
-        from apache_beam.io.filesystems import FileSystems
+        from beam_jobs import buckets
 
-        return str(FileSystems.checksum(path))
+        return buckets.checksum(path)
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 

@@ -4,6 +4,7 @@ import os
 import zipfile
 import zlib
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -78,8 +79,10 @@ class TextStream:
     def __init__(self, path: str, compression: str) -> None:
         self._path, self._compression = path, compression
         try:
-            self._stored: Any = storage.open_input(path)
-            self._stream = self._decompressed(self._stored)
+            with ExitStack() as opened:
+                self._stored: Any = opened.enter_context(storage.open_input(path))
+                self._stream = self._decompressed(self._stored)
+                opened.pop_all()  # it stays open; what cannot be decompressed does not
         except (OSError, zipfile.BadZipFile) as error:
             raise self._damaged(error) from error
 

@@ -8,6 +8,8 @@ from typing import Any
 from tfx.dsl.components.common.resolver import ResolverStrategy
 from tfx.types.artifact import Artifact
 
+from components import blessing
+
 
 class ChampionStrategy(ResolverStrategy):
     """Resolves the last model blessed before the candidate was trained.
@@ -21,9 +23,9 @@ class ChampionStrategy(ResolverStrategy):
         candidates = input_dict["candidate"]
         newest = max((candidate.id for candidate in candidates), default=0)
         blessings = {
-            blessing.get_int_custom_property("current_model_id"): blessing
-            for blessing in input_dict["blessing"]
-            if blessing.get_int_custom_property("blessed") == 1
+            blessing.model_id(artifact): artifact
+            for artifact in input_dict["blessing"]
+            if blessing.is_blessed(artifact)
         }
         before = [model for model in input_dict["model"] if model.id < newest and model.id in blessings]
         champion = max(before, key=lambda model: model.id, default=None)

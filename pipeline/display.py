@@ -15,7 +15,7 @@ from rich.text import Text
 from beam_jobs.progress import Progress
 from pipeline.planning import Plan
 from pipeline.runs import Run, Step
-from pipeline.summary import decision_lines, feature_rows, metric_rows
+from pipeline.summary import decision_lines, feature_rows, metric_rows, warnings
 
 MARKS = {
     "COMPLETE": "[green]✓[/]",
@@ -120,6 +120,8 @@ def summary(console: Console, run: Run, with_steps: bool = True) -> None:
     if with_steps:
         _ledgers(console, run)
     _features(console, run)
+    for warning in warnings(run):
+        console.print(f"\n[yellow]Warning:[/] {escape(warning)}")
     _metrics(console, run)
     for line in decision_lines(run):
         console.print(line, highlight=False, markup=False)

@@ -37,7 +37,6 @@ def compose(plan: Plan, root: str, store: str, beam_args: Sequence[str]) -> Pipe
       store: the SQLite file of ML Metadata.
       beam_args: Beam's pipeline options.
     """
-    config = plan.loaded.config
     sources = {
         name: Ingest(to_json(vars(source.config)), source.fingerprint).with_id(name)
         for name, source in plan.sources.items()
@@ -46,7 +45,20 @@ def compose(plan: Plan, root: str, store: str, beam_args: Sequence[str]) -> Pipe
     for name, step in plan.steps.items():
         prepared[name] = _prepare(step, sources, prepared)
     examples = prepared[plan.examples.name].outputs["examples"]
+    checks = _checks(plan, examples)
+    learning = _learning(plan, examples, checks[-1], root)
+    return Pipeline(
+        pipeline_name=runs.pipeline_id(plan.loaded.config.name),
+        pipeline_root=root,
+        components=[*sources.values(), *prepared.values(), *checks, *learning],
+        enable_cache=True,
+        metadata_connection_config=metadata.sqlite_metadata_connection_config(store),
+        beam_pipeline_args=list(beam_args),
+    )
 
+
+def _checks(plan: Plan, examples: BaseChannel) -> list[BaseNode]:
+    """From the examples to the gate, which comes last."""
     statistics = ArrowStatistics(examples).with_id("statistics")
     previous = Resolver(
         strategy_class=PreviousStrategy,
@@ -63,6 +75,12 @@ def compose(plan: Plan, root: str, store: str, beam_args: Sequence[str]) -> Pipe
         examples=examples,
         previous_statistics=previous.outputs["statistics"],
     ).with_id("validate")
+    return [statistics, previous, schema, gate]
+
+
+def _learning(plan: Plan, examples: BaseChannel, gate: BaseNode, root: str) -> list[BaseNode]:
+    """From the examples that passed the gate to the pushed model."""
+    config = plan.loaded.config
     selector = FeatureSelector(examples, to_json(_selection(plan))).with_id("select")
     selector.add_upstream_node(gate)
     trainer = Trainer(examples, selector.outputs["importances"], to_json(_training(plan))).with_id("train")
@@ -82,15 +100,7 @@ def compose(plan: Plan, root: str, store: str, beam_args: Sequence[str]) -> Pipe
     pusher = Pusher(
         trainer.outputs["model"], destination or os.path.join(root, "serving"), evaluator.outputs["blessing"]
     ).with_id("push")
-    learning: list[BaseNode] = [statistics, previous, schema, gate, selector, trainer, champion, evaluator, pusher]
-    return Pipeline(
-        pipeline_name=runs.pipeline_id(config.name),
-        pipeline_root=root,
-        components=[*sources.values(), *prepared.values(), *learning],
-        enable_cache=True,
-        metadata_connection_config=metadata.sqlite_metadata_connection_config(store),
-        beam_pipeline_args=list(beam_args),
-    )
+    return [selector, trainer, champion, evaluator, pusher]
 
 
 def _prepare(step: PlannedStep, sources: dict[str, Ingest], prepared: dict[str, Any]) -> Prepare | PrepareExamples:

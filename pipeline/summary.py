@@ -52,6 +52,14 @@ def feature_rows(run: Run) -> list[tuple[str, ...]]:
     ]
 
 
+def warnings(run: Run) -> list[str]:
+    """What the selection and the training want their user to know: leaks left out, rows without a label."""
+    selected: list[str] = _document(run, "select", "importances", "importances.json").get("warnings", [])
+    model = output_of(run, "train", "model")
+    trained = model.properties.get("warnings", []) if model else []
+    return list(dict.fromkeys([*selected, *trained]))
+
+
 def metric_rows(run: Run) -> tuple[list[str], list[tuple[str, ...]]]:
     """A header with the splits, and a row a metric that the task has."""
     splits = _document(run, "evaluate", "evaluation", "metrics.json").get("splits", {})

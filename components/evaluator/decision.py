@@ -8,6 +8,8 @@ from beam_jobs.metrics import Metric
 from components.evaluator.rules import Bound, ChampionRule, Rules
 
 Figures = dict[str, Any]
+GUESSING = {"binary": ("auc", 0.5), "multiclass": ("macro_auc", 0.5), "regression": ("r2", 0.0)}
+"""What a model reaches that always gives the same answer."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ def decide(report: Figures, rules: Rules, no_champion: str) -> Decision:
     """Holds the figures of the deciding split against thresholds and champion.
 
     As in TFX's Evaluator, a model that nothing was asked of is not blessed, and one that has no champion to be compared
-    with is judged by the thresholds alone.
+    with is judged by the thresholds alone. Where there are none either, it must be better than guessing.
 
     Args:
       report: see `beam_jobs.judgement`.
@@ -44,6 +46,8 @@ def decide(report: Figures, rules: Rules, no_champion: str) -> Decision:
     if rules.champion:
         metric = rules.champion_metric(report["task"])
         checks.append(_champion(on, metric, overall, rules.champion, no_champion))
+        if len(checks) == 1 and "champion" not in overall:
+            checks.append(_better_than_guessing(on, report["task"], overall))
     if not checks:
         return Decision(
             False, ("Neither a threshold nor a comparison with the champion is asked for: nothing to bless by.",)
@@ -76,8 +80,6 @@ def _asked(bound: Bound) -> str:
 def _champion(on: str, metric: Metric, overall: Figures, rule: ChampionRule, no_champion: str) -> _Check:
     name = metric.name
     if "champion" not in overall:
-        if overall[name]["value"] is None:
-            return _Check(False, f"{on}, {name} cannot be told ({overall[name]['reason']}): nothing to bless by.")
         return _Check(True, f"Not compared with a champion: {no_champion}")
     ours, theirs, difference = overall[name], overall["champion"][name], overall["difference"][name]
     if difference["value"] is None:
@@ -89,6 +91,14 @@ def _champion(on: str, metric: Metric, overall: Figures, rule: ChampionRule, no_
         f"{on}, {name} is {_shown(ours)}, the champion's on the same rows {theirs['value']:.4g}: "
         f"{_verdict(worse, difference)}; it may be worse by at most {rule.at_most_worse:g}.",
     )
+
+
+def _better_than_guessing(on: str, task: str, overall: Figures) -> _Check:
+    name, guessing = GUESSING[task]
+    if overall[name]["value"] is None:
+        return _Check(False, f"{on}, {name} cannot be told ({overall[name]['reason']}).")
+    better = overall[name]["value"] > guessing
+    return _Check(better, f"{on}, {name} is {_shown(overall[name])}; guessing has {guessing:g}.")
 
 
 def _verdict(worse: float, difference: Figures) -> str:

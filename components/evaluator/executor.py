@@ -1,17 +1,16 @@
 """Executor of Evaluator."""
 
-import os
 from typing import Any
 
-from tfx.components.evaluator import constants
 from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.types import artifact_utils
 from tfx.types.artifact import Artifact
 
-from beam_jobs import progress, storage
+from beam_jobs import progress
 from beam_jobs.judging import JudgeExamples
 from beam_jobs.metrics import METRICS
 from beam_jobs.table import Table
+from components import blessing
 from components.evaluator import evaluation
 from components.evaluator.decision import Decision, Figures
 from components.evaluator.rules import Rules
@@ -39,7 +38,8 @@ class Executor(BaseBeamExecutor):
             _ = pipeline | judge
         report, decision = evaluation.finish(plan)
         _record_metrics(measured, report, decision)
-        _record_blessing(artifact_utils.get_single_instance(output_dict["blessing"]), model, baseline, decision)
+        verdict = artifact_utils.get_single_instance(output_dict["blessing"])
+        blessing.record(verdict, model, baseline, decision.blessed, " ".join(decision.reasons))
         for split, found in report["splits"].items():
             exec_properties[f"counter:{split}_rows_judged"] = found["overall"]["rows"]
 
@@ -54,20 +54,4 @@ def _record_metrics(artifact: Artifact, report: Figures, decision: Decision) -> 
             value = found["overall"][metric.name]["value"]
             if value is not None:
                 artifact.set_float_custom_property(f"{split}_{metric.name}", value)
-    artifact.set_int_custom_property(constants.ARTIFACT_PROPERTY_BLESSED_KEY, int(decision.blessed))
-
-
-def _record_blessing(artifact: Artifact, model: Artifact, baseline: Artifact | None, decision: Decision) -> None:
-    """The file and the properties by which TFX's resolvers and pushers know a blessing."""
-    artifact.set_string_custom_property(constants.ARTIFACT_PROPERTY_CURRENT_MODEL_URI_KEY, model.uri)
-    artifact.set_int_custom_property(constants.ARTIFACT_PROPERTY_CURRENT_MODEL_ID_KEY, model.id)
-    if baseline:
-        artifact.set_string_custom_property(constants.ARTIFACT_PROPERTY_BASELINE_MODEL_URI_KEY, baseline.uri)
-        artifact.set_int_custom_property(constants.ARTIFACT_PROPERTY_BASELINE_MODEL_ID_KEY, baseline.id)
-    artifact.set_string_custom_property(constants.ARTIFACT_PROPERTY_BLESSING_MESSAGE_KEY, " ".join(decision.reasons))
-    artifact.set_int_custom_property(
-        constants.ARTIFACT_PROPERTY_BLESSED_KEY,
-        constants.BLESSED_VALUE if decision.blessed else constants.NOT_BLESSED_VALUE,
-    )
-    name = constants.BLESSED_FILE_NAME if decision.blessed else constants.NOT_BLESSED_FILE_NAME
-    storage.write_text(os.path.join(artifact.uri, name), "")
+    artifact.set_int_custom_property(blessing.BLESSED, int(decision.blessed))

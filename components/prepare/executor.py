@@ -3,7 +3,6 @@
 import json
 from typing import Any
 
-from tfx.components.util import examples_utils
 from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils, standard_artifacts
@@ -53,4 +52,7 @@ def _describe_examples(output: standard_artifacts.Examples, written: Table) -> N
     output.split_names = artifact_utils.encode_split_names(list(written.splits))
     output.span = 0
     output.version = 0
-    examples_utils.set_payload_format(output, example_gen_pb2.FORMAT_PARQUET)
+    # As `tfx.components.util.examples_utils` does it; whoever imports that waits for all of `tfx.components`.
+    output.set_string_custom_property(
+        "payload_format", example_gen_pb2.PayloadFormat.Name(example_gen_pb2.FORMAT_PARQUET)
+    )

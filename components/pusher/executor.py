@@ -6,6 +6,7 @@ from tfx.dsl.components.base.base_executor import BaseExecutor
 from tfx.types import artifact_utils
 from tfx.types.artifact import Artifact
 
+from components import blessing
 from components.pusher.pushing import Push, hold_back, push
 
 
@@ -20,8 +21,7 @@ class Executor(BaseExecutor):
     ) -> None:
         """Pushes the model unless a blessing was asked for and refused."""
         model = artifact_utils.get_single_instance(input_dict["model"])
-        blessings = input_dict.get("model_blessing") or []
-        blessed = all(blessing.get_int_custom_property("blessed") == 1 for blessing in blessings)
+        blessed = all(map(blessing.is_blessed, input_dict.get("model_blessing") or []))
         destination = str(exec_properties["destination"])
         pushed = push(model.uri, destination) if blessed else hold_back(destination)
         _record(artifact_utils.get_single_instance(output_dict["pushed_model"]), pushed)

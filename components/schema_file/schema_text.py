@@ -2,7 +2,7 @@
 
 What is inferred, and why it is no tighter:
 
-- columns that have a value in train: of the others nothing is known, not even the type;
+- a column without a value in train is PLANNED, which nothing checks: it may be filled with whatever, or dropped;
 - type, and one value a row (`value_count`), not a shape: a shape would forbid every null;
 - presence: a column without nulls in train may have 1% of them later (`min_fraction: 0.99`); a column with nulls must
   have a value somewhere, and one so rarely filled that a split may well have none of it must not even that;
@@ -109,12 +109,12 @@ def infer_schema(statistics: Mapping[str, Any], columns: Mapping[str, str]) -> A
     features = {split: _by_name(one) for split, one in statistics.items()}
     others = [by_name for split, by_name in features.items() if split != train]
     smallest = min(one.datasets[0].num_examples for one in statistics.values())
-    known = [feature for feature in schema.feature if _filled_share(features[train][feature.name])]
-    del schema.feature[:]
-    schema.feature.extend(known)
     for feature in schema.feature:
         _loosen(feature, columns.get(feature.name, ""))
-        if _filled_share(features[train][feature.name]) * smallest < RARE_ROWS:
+        filled = _filled_share(features[train][feature.name])
+        if not filled:
+            feature.lifecycle_stage = schema_pb2.PLANNED
+        if filled * smallest < RARE_ROWS:
             feature.ClearField("presence")
         if feature.domain and _is_open(feature.name, features[train], others):
             feature.ClearField("domain")

@@ -34,7 +34,7 @@ def write_source(
 
 
 def prepare(
-    root: Path,
+    root: Path | str,
     sql: str,
     tables: Mapping[str, Table],
     partition_by: Sequence[str] = (),

@@ -52,7 +52,11 @@ def profile(table: Table, folder: Path, sample_rows: int = 0) -> dict[str, Any]:
     paths = {split: str(folder / f"{split}.pb") for split in table.splits}
     target = profiling.Target(paths, table.splits, exact=not sample_rows)
     with progress.original_errors(), beam.Pipeline(options=PipelineOptions(RUNNER)) as pipeline:
-        _ = pipeline | beam.Create(profiling.plan_chunks(table, sample_rows)) | profiling.Profile(table.schema.names, target)
+        _ = (
+            pipeline
+            | beam.Create(profiling.plan_chunks(table, sample_rows))
+            | profiling.Profile(table.schema.names, target)
+        )
     read = statistics_pb2.DatasetFeatureStatisticsList.FromString
     return {split: read(Path(path).read_bytes()).datasets[0] for split, path in paths.items()}
 

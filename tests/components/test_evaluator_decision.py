@@ -45,6 +45,12 @@ def test_a_metric_that_cannot_be_told_keeps_no_threshold():
     assert not decision.blessed and "no row has the label 'late'" in decision.reasons[0]
 
 
+def test_a_first_model_whose_metric_cannot_be_told_is_not_blessed():
+    decision = decide(report(None, reason="only one class"), Rules(champion=ChampionRule("auc", 0.0)), NO_CHAMPION)
+    assert not decision.blessed
+    assert decision.reasons == ("On 'test', auc cannot be told (only one class).",)
+
+
 @pytest.mark.parametrize(("auc", "blessed"), [(0.72, True), (0.7, True), (0.695, True), (0.68, False)])
 def test_a_model_may_be_worse_than_the_champion_by_so_much(auc, blessed):
     decision = decide(report(auc, 0.7), Rules(champion=ChampionRule("auc", 0.01)), NO_CHAMPION)
@@ -108,3 +114,10 @@ def test_the_hint_lists_the_metrics_of_the_task():
     with pytest.raises(StepError) as caught:
         Rules(thresholds={"auc": Bound(min=1)}).check("multiclass")
     assert "macro_auc" in caught.value.hint and "macro_f1" in caught.value.hint
+
+
+@pytest.mark.parametrize(("auc", "blessed"), [(0.51, True), (0.5, False), (0.33, False)])
+def test_without_threshold_and_champion_a_model_must_be_better_than_guessing(auc, blessed):
+    decision = decide(report(auc), Rules(), NO_CHAMPION)
+    assert decision.blessed == blessed
+    assert "guessing has 0.5" in decision.reasons[-1]

@@ -45,6 +45,8 @@ def test_inferred_types_presence_and_domains(tmp_path: Path) -> None:
     assert not features["holed"].presence.min_fraction
     assert features["flag"].HasField("bool_domain")
     assert not features["zero_or_one"].HasField("bool_domain")
+    assert features["void"].lifecycle_stage == schema_pb2.PLANNED
+    assert not any(features[name].lifecycle_stage for name in wanted if name != "void")
 
 
 def test_open_lists_of_text_get_no_domain(tmp_path: Path) -> None:

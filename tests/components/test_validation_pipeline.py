@@ -81,7 +81,7 @@ class Store:
         return [metadata_store_pb2.Execution.State.Name(one.last_known_state) for one in ordered]
 
 
-def our_chain(examples: Importer, schema_path: Path, config: str = "{}") -> list[Any]:
+def our_chain(examples: Importer, schema_path: Path, anomalies: str = "stop") -> list[Any]:
     statistics = ArrowStatistics(examples=examples.outputs["result"])
     schema = SchemaFile(
         statistics=statistics.outputs["statistics"],
@@ -92,7 +92,7 @@ def our_chain(examples: Importer, schema_path: Path, config: str = "{}") -> list
         statistics=statistics.outputs["statistics"],
         schema=schema.outputs["schema"],
         examples=examples.outputs["result"],
-        config=config,
+        config=json.dumps({"anomalies": anomalies, "unused_columns": ["void"]}),
     )
     return [examples, statistics, schema, gate]
 
@@ -132,7 +132,7 @@ def test_statistics_schema_and_gate_through_the_launcher(tmp_path: Path) -> None
     assert "'UA' (171); allowed: 'AA', 'B6', 'ZZ'" in str(caught.value)
     assert str(schema_path) in caught.value.hint
 
-    store.run(our_chain(examples_at(tmp_path / "e", usual), schema_path, '{"anomalies": "warn"}'))
+    store.run(our_chain(examples_at(tmp_path / "e", usual), schema_path, "warn"))
     anomalies = store.last("ExampleAnomalies")
     assert anomalies.get_json_value_custom_property("blessed") == {"train": 0, "eval": 0}
     assert any("171 of 600 rows" in text for text in anomalies.get_json_value_custom_property("findings"))

@@ -1,25 +1,11 @@
 """The `braid` command, tried as a user would, in this process: TFX is imported once for all."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from sales_project import SALES, Project
+from sales_project import SALES, Braid, Outcome, Project
 
 from pipeline.cli.main import main
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a command ended: its exit code, and what it printed."""
-
-    code: int
-    out: str
-    err: str
-
-
-Braid = Callable[..., Outcome]
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import datetime
 import os
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,6 +52,18 @@ def sales_lines(rows: int = 2_000) -> list[str]:
 
 
 SALES = "\n".join(sales_lines()) + "\n"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a command ended: its exit code, and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+
+Braid = Callable[..., Outcome]
 
 
 @dataclass(frozen=True)

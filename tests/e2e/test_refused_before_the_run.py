@@ -7,8 +7,7 @@ from collections.abc import Callable
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import Braid
-from sales_project import HEADER, SALES, TIME_SPLIT, Project
+from sales_project import HEADER, SALES, TIME_SPLIT, Braid, Project
 
 LABEL = "  label: late"
 SPLIT = f"  split: {TIME_SPLIT}"

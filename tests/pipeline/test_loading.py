@@ -55,7 +55,7 @@ def test_a_good_configuration_loads_with_defaults(tmp_path: Path) -> None:
         (
             "name: demo",
             "name: demo\ntrain: {rounds: many}",
-            "'train.rounds': input should be a valid integer, unable to parse string as an integer; found 'many' (str)",
+            "'train.rounds' must be a whole number; found 'many' (text)",
         ),
         ("name: demo", "name: demo\nselect: {keep: {top: 3, share: 0.5}}", "give either `top` or `share`"),
         (

@@ -11,9 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Braid
 from ml_metadata.proto import metadata_store_pb2 as pb
-from sales_project import Project, assert_nothing_half_written, latest, ledgers, states
+from sales_project import Braid, Project, assert_nothing_half_written, latest, ledgers, states
 
 from pipeline import runs
 

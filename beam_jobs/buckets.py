@@ -1,0 +1,161 @@
+"""Files in a bucket, or wherever else Beam's filesystems reach; what goes wrong there is an `OSError`, as on a disk."""
+
+import errno
+import glob
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, BinaryIO, cast
+
+from apache_beam.io.filesystem import BeamIOError, CompressionTypes, FileSystem
+from apache_beam.io.filesystems import FileSystems
+
+_MISSING = (404,)
+_REFUSED = (401, 403)
+
+
+def schemes() -> list[str]:
+    """What may stand before `://`, by the libraries that are installed."""
+    return sorted(scheme for kind in FileSystem.get_all_subclasses() if (scheme := kind.scheme()))
+
+
+def find(pattern: str) -> dict[str, int]:
+    """Sizes in bytes of the objects that a path, a folder or a glob stands for, by path; there may be none.
+
+    A folder stands for the objects directly in it, a bucket for those outside any folder. To find an object by its
+    path takes no permission to list the bucket.
+
+    Raises:
+      OSError: the store refuses, or has no such bucket.
+    """
+    if glob.has_magic(pattern):
+        return _matches(pattern)
+    path = pattern.rstrip("/")
+    exact = {} if is_whole_bucket(path) else _matches(path)
+    return exact or _matches(f"{path}/*")
+
+
+def is_whole_bucket(path: str) -> bool:
+    """Whether nothing stands behind the bucket's name."""
+    return "/" not in path.rstrip("/").partition("://")[2]
+
+
+def _matches(pattern: str) -> dict[str, int]:
+    with _os_errors(pattern):
+        found = FileSystems.match([pattern])[0].metadata_list
+    # A path that ends in a slash is a placeholder that consoles make for an empty folder.
+    return {str(one.path): int(one.size_in_bytes) for one in found if not one.path.endswith("/")}
+
+
+def open_input(path: str) -> BinaryIO:
+    """Opens an object for reading its bytes as they are stored."""
+    with _os_errors(path):
+        return cast(BinaryIO, _Stream(path, FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)))
+
+
+def open_output(path: str) -> BinaryIO:
+    """Opens an object for writing; it is there, whole, once it is closed, and not at all where its context fails."""
+    with _os_errors(path):
+        return cast(BinaryIO, _Stream(path, FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED)))
+
+
+def exists(path: str) -> bool:
+    """Whether there is an object of that name."""
+    with _os_errors(path):
+        return bool(FileSystems.exists(path))
+
+
+def rename(source: str, target: str) -> None:
+    """Copies within the store, then deletes."""
+    with _os_errors(source):
+        FileSystems.rename([source], [target])
+
+
+def remove_tree(path: str) -> None:
+    """Deletes all objects of a folder, in batches."""
+    with _os_errors(path):
+        FileSystems.delete([f"{path.rstrip('/')}/"])
+
+
+def checksum(path: str) -> str:
+    """The store's own checksum of an object; nothing of its content is read."""
+    with _os_errors(path):
+        return str(FileSystems.checksum(path))
+
+
+class _Stream(io.RawIOBase):
+    """An open object whose client's errors, which may come at any moment, are `OSError`."""
+
+    def __init__(self, path: str, opened: Any) -> None:
+        super().__init__()
+        self._path, self._opened = path, opened
+
+    def readable(self) -> bool:
+        return bool(self._opened.readable())
+
+    def writable(self) -> bool:
+        return bool(self._opened.writable())
+
+    def seekable(self) -> bool:
+        return bool(self._opened.seekable())
+
+    def read(self, size: int = -1) -> bytes:
+        with _os_errors(self._path):
+            return bytes(self._opened.read(size))
+
+    def write(self, data: Any) -> int:
+        with _os_errors(self._path):
+            return int(self._opened.write(data))
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        with _os_errors(self._path):
+            return int(self._opened.seek(offset, whence))
+
+    def tell(self) -> int:
+        return int(self._opened.tell())
+
+    def close(self) -> None:
+        if self.closed:
+            return
+        try:
+            with _os_errors(self._path):
+                self._opened.close()
+        finally:
+            super().close()
+
+    def __exit__(self, *failure: Any) -> None:
+        try:
+            with _os_errors(self._path):
+                self._opened.__exit__(*failure)  # a failed writer gives up; closing it would store what it has
+        finally:
+            self.close()
+
+
+@contextmanager
+def _os_errors(path: str) -> Iterator[None]:
+    """Words the errors of the stores' clients, which have no base class in common, as those of a disk."""
+    try:
+        yield
+    except Exception as error:
+        cause = _cause(error)
+        status = cause if isinstance(cause, int) else _status(cause)
+        if status in _MISSING:
+            raise OSError(errno.ENOENT, "there is no such object or bucket", path) from error
+        said = getattr(cause, "message", None) or cause
+        if status in _REFUSED:
+            raise OSError(errno.EACCES, f"permission denied: {said}", path) from error
+        raise OSError(errno.EIO, f"{type(cause).__name__}: {said}", path) from error
+
+
+def _cause(error: Any) -> Any:
+    """What the client itself raised, or the status that it answered, out of Beam's wrapping."""
+    while isinstance(error, BeamIOError) and error.exception_details:
+        error = next(iter(error.exception_details.values()))
+    return error
+
+
+def _status(cause: Any) -> int | None:
+    code = getattr(cause, "code", None)
+    if not isinstance(code, int):
+        code = getattr(getattr(cause, "response", None), "status_code", None)
+    return code if isinstance(code, int) else None
