@@ -40,7 +40,7 @@ class Bucket:
 
     name: str
     client: Any
-    requests: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list, repr=False)
 
     @property
     def url(self) -> str:
@@ -87,6 +87,7 @@ def storage_bucket(name: str, address: str, folder: Path, monkeypatch: pytest.Mo
     credentials.write_text(json.dumps(CREDENTIALS))
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(credentials))
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", address)
+    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "test")
     for variable in ("NO_PROXY", "no_proxy"):
         monkeypatch.setenv(variable, LOOPBACK)
     monkeypatch.setattr(_Credentials, "_credentials_init", False)  # Beam keeps what it first finds
