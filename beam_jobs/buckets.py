@@ -4,7 +4,7 @@ import errno
 import glob
 import io
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, BinaryIO, cast
 
 from apache_beam.io.filesystem import BeamIOError, CompressionTypes, FileSystem
@@ -120,15 +120,22 @@ class _Stream(io.RawIOBase):
         try:
             with _os_errors(self._path):
                 self._opened.close()
-        finally:
-            super().close()
+        except OSError as error:
+            self._give_up(error)
+            raise
+        super().close()
 
-    def __exit__(self, *failure: Any) -> None:
-        try:
-            with _os_errors(self._path):
-                self._opened.__exit__(*failure)  # a failed writer gives up; closing it would store what it has
-        finally:
+    def __exit__(self, kind: object, error: BaseException | None, *_: object) -> None:
+        if error is None:
             self.close()
+        else:
+            self._give_up(error)
+
+    def _give_up(self, error: BaseException) -> None:
+        """Lets a writer drop what it has: to close it would store that."""
+        with suppress(OSError), _os_errors(self._path):
+            self._opened.__exit__(type(error), error, error.__traceback__)
+        super().close()
 
 
 @contextmanager

@@ -5,8 +5,11 @@ import logging
 import os
 import sys
 import tempfile
+import threading
 import warnings
 from collections.abc import Iterator
+
+_BEAM_READERS = ("read_grpc_client_inputs", "read_state")
 
 
 @contextlib.contextmanager
@@ -36,14 +39,27 @@ def silence(verbose: bool = False) -> Iterator[None]:
 
 @contextlib.contextmanager
 def worker_tracebacks_held(verbose: bool = False) -> Iterator[None]:
-    """Beam's workers print the traceback of every failed bundle; the run itself raises the error and words it."""
+    """Beam's workers print the traceback of every failed bundle; the run itself raises the error and words it.
+
+    Their reader threads print one when they are still connecting as a job ends.
+    """
+    if verbose:
+        yield
+        return
     from apache_beam.runners.worker import sdk_worker
 
-    if not verbose:
-        sdk_worker.print = lambda *_, **__: None  # a name of that module, before the built-in one
+    shown = threading.excepthook
+
+    def hook(failed: threading.ExceptHookArgs) -> None:
+        if failed.thread is None or failed.thread.name not in _BEAM_READERS:
+            shown(failed)
+
+    sdk_worker.print = lambda *_, **__: None  # a name of that module, before the built-in one
+    threading.excepthook = hook
     try:
         yield
     finally:
+        threading.excepthook = shown
         vars(sdk_worker).pop("print", None)
 
 
