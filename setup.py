@@ -37,5 +37,5 @@ setup(
     ],
     install_requires=DATA_STRAND,
     extras_require={"pipeline": ML_STRAND},
-    entry_points={"console_scripts": ["braid = pipeline.cli.main:main"]},
+    entry_points={"console_scripts": ["braid = pipeline.cli.main:program"]},
 )

@@ -1,5 +1,6 @@
 """The `braid` command: finds the command asked for, and words errors."""
 
+import atexit
 import importlib
 import os
 import sys
@@ -103,5 +104,18 @@ def _exit(code: int) -> NoReturn:
     sys.exit(code)
 
 
+def program() -> NoReturn:
+    """The console script: `main`, and out, without the second that freeing all of TensorFlow's objects would take."""
+    code: object = 0
+    try:
+        main()
+    except SystemExit as end:
+        code = end.code or 0
+    atexit._run_exitfuncs()  # what others registered still runs, as at any exit
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code if isinstance(code, int) else 1)
+
+
 if __name__ == "__main__":
-    main()
+    program()

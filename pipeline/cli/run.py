@@ -35,7 +35,7 @@ def command(
     loaded = loading.load(config, overlays, assignments)
     place = Workspace(os.path.abspath(workspace)).create()
     plan = planning.plan(loaded, place.memo)
-    with console.status("Loading TFX ..."), quiet.native_logs(verbose):
+    with console.status("Loading TFX ..."), quiet.native_logs(verbose), quiet.without_stock_components():
         from pipeline import runner
     with quiet.worker_tracebacks_held(shows_all):
         finished = runner.run(plan, place, display.LiveWatcher(console, config), workers)

@@ -1,4 +1,5 @@
 import logging
+import subprocess
 import sys
 import threading
 import warnings
@@ -34,3 +35,18 @@ def test_only_the_readers_of_beam_fail_in_silence(monkeypatch: pytest.MonkeyPatc
     assert len(failures) == heard
     assert threading.excepthook == failures.append
     assert "print" not in vars(sdk_worker)
+
+
+def test_stock_components_are_left_out_of_the_launchers_import_and_can_be_had_later() -> None:
+    program = (
+        "import sys\n"
+        "from pipeline.cli import quiet\n"
+        "with quiet.silence(), quiet.native_logs(), quiet.without_stock_components():\n"
+        "    import pipeline.runner\n"
+        "assert 'tfx.components' not in sys.modules\n"
+        "import tfx.dsl.components.base.base_component\n"
+        "from tfx.components import StatisticsGen\n"
+        "print(StatisticsGen.__name__)\n"
+    )
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", program], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "StatisticsGen", done.stderr
