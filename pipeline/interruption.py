@@ -21,19 +21,27 @@ class Interrupted(KeyboardInterrupt):
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """SIGINT and SIGTERM raise `Interrupted` in the main thread, so that what is open gets closed."""
-    asked = signal.SIGINT
+    """SIGINT and SIGTERM raise `Interrupted` in the main thread, so that what is open gets closed.
+
+    What is closed in haste may fail, and that error would hide why: after a signal, any error leaves as `Interrupted`.
+    """
+    asked: signal.Signals | None = None
 
     def stop(number: int, _: FrameType | None) -> None:
         nonlocal asked
-        if number != signal.SIGALRM:
+        if number != signal.SIGALRM or asked is None:
             asked = signal.Signals(number)
         # Python drops an exception that is raised inside a destructor or a callback from C: ask until it is heard.
         signal.setitimer(signal.ITIMER_REAL, _ASK_AGAIN_SECONDS)
         raise Interrupted(asked)
 
     with _handled_by(stop):
-        yield
+        try:
+            yield
+        except Exception as error:
+            if asked is None:
+                raise
+            raise Interrupted(asked) from error
 
 
 @contextmanager

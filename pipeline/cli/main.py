@@ -74,7 +74,7 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt) as stop:
         _tell("Finished steps are kept: the same command goes on from there.", title="Stopped.")
-        _exit(getattr(stop.__cause__ or stop, "exit_code", 130))
+        _exit(getattr(stop, "exit_code", 130))
     except Exception as error:
         if debug:
             raise

@@ -47,3 +47,18 @@ def test_tidying_up_is_not_cut_short() -> None:
                 os.kill(os.getpid(), signal.SIGINT)
                 done.append("tidy")
     assert done == ["tidy"]
+
+
+def test_an_error_of_what_is_closed_in_haste_does_not_hide_the_signal() -> None:
+    with pytest.raises(Interrupted) as stop, interruptible():
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(5)
+        finally:
+            raise RuntimeError("the channel is closed already")
+    assert stop.value.exit_code == 143
+
+
+def test_without_a_signal_an_error_stays_what_it_is() -> None:
+    with pytest.raises(RuntimeError, match="an error"), interruptible():
+        raise RuntimeError("an error")
