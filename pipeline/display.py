@@ -88,13 +88,11 @@ class _RunningStep:
 
 
 def _outcome(step: Step) -> str:
-    """The ledger of the step's table, or what else it wants to say."""
+    """The ledger of the step's table, if it writes one."""
     for outputs in step.outputs.values():
         for output in outputs:
             if "ledger" in output.properties and output.type != "Rejects":
                 return ledger_words(output.properties["ledger"])
-            if "note" in output.properties:
-                return str(output.properties["note"])
     return ""
 
 
@@ -128,10 +126,13 @@ def summary(console: Console, run: Run, with_steps: bool = True) -> None:
     _places(console, run)
 
 
+def _table(*header: str, title: str | None = None) -> Table:
+    """A table as every command shows them: without lines, under a title at the left."""
+    return Table(*header, title=title, title_justify="left", box=None, pad_edge=False)
+
+
 def _ledgers(console: Console, run: Run) -> None:
-    table = Table(
-        "step", "state", "seconds", "rows", title="Steps and ledgers", title_justify="left", box=None, pad_edge=False
-    )
+    table = _table("step", "state", "seconds", "rows", title="Steps and ledgers")
     for step in (step for step in run.steps if not step.is_resolver):
         table.add_row(step.name, step.state.lower(), f"{step.seconds:.1f}", escape(_outcome(step)))
     console.print(table)
@@ -141,9 +142,7 @@ def _features(console: Console, run: Run) -> None:
     rows = feature_rows(run)
     if not rows:
         return
-    table = Table(
-        "rank", "feature", "gain", "permutation", "", title="\nFeatures", title_justify="left", box=None, pad_edge=False
-    )
+    table = _table("rank", "feature", "gain", "permutation", "", title="\nFeatures")
     for row in rows:
         table.add_row(*(escape(cell) for cell in row))
     console.print(table)
@@ -153,9 +152,7 @@ def _metrics(console: Console, run: Run) -> None:
     header, rows = metric_rows(run)
     if not rows:
         return
-    table = Table(
-        *header, title="\nMetrics (with 95% confidence intervals)", title_justify="left", box=None, pad_edge=False
-    )
+    table = _table(*header, title="\nMetrics (with 95% confidence intervals)")
     for row in rows:
         table.add_row(*(escape(cell) for cell in row))
     console.print(table)
@@ -171,7 +168,7 @@ def _places(console: Console, run: Run) -> None:
 
 def run_list(console: Console, found: Sequence[Run]) -> None:
     """One line a run."""
-    table = Table("run", "pipeline", "state", "steps run", "reused", box=None, pad_edge=False)
+    table = _table("run", "pipeline", "state", "steps run", "reused")
     for run in found:
         steps = [step for step in run.steps if not step.is_resolver]
         cached = sum(step.state == "CACHED" for step in steps)

@@ -31,9 +31,7 @@ class Executor(BaseBeamExecutor):
         job = _job(config, tables, output.uri)
         progress.expect(tables[config["stream"]].rows)
         with progress.original_errors(), self._make_beam_pipeline() as pipeline:
-            _ = pipeline | Prepare(
-                job, tables[config["stream"]], {n: t for n, t in tables.items() if n != config["stream"]}
-            )
+            _ = pipeline | Prepare(job, tables[config["stream"]], tables)
         written = Table.load(output.uri)
         recording.record_table(output, config["step"], written)
         if isinstance(output, standard_artifacts.Examples):
