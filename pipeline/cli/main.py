@@ -1,18 +1,17 @@
 """The `braid` command: finds the command asked for, and words errors."""
 
 import atexit
-import importlib
 import os
 import sys
 import threading
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import click
 from rich.console import Console
 from rich.markup import escape
 
-from beam_jobs.errors import nearest
 from pipeline import interruption
+from pipeline.cli.lazy import LazyGroup
 from pipeline.errors import explain
 
 COMMANDS = {
@@ -20,38 +19,15 @@ COMMANDS = {
     "check": "Check a configuration without running it.",
     "runs": "List past runs.",
     "show": "Show one run: steps, ledgers, features, metrics, places.",
+    "lineage": "Ask what made a model, what a file went into, what changed.",
     "init": "Write a configuration for a table of yours.",
     "config": "Print the merged configuration and where each value comes from.",
 }
 
 
-class LazyGroup(click.Group):
-    """Loads a command's module only when that command runs, so that help answers at once."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """The names, in the order of a first acquaintance."""
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command, imported from `pipeline.cli.<name>`."""
-        if cmd_name not in COMMANDS:
-            return None
-        command: click.Command = importlib.import_module(f"pipeline.cli.{cmd_name}").command
-        return command
-
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
-        """Adds the nearest command to the message about an unknown one."""
-        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
-            raise click.UsageError(f"There is no command '{args[0]}'.{nearest(args[0], COMMANDS)}", ctx)
-        return super().resolve_command(ctx, args)
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Lists the commands from the table, importing none."""
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
-
-
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=LazyGroup, package="pipeline.cli", table=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]}
+)
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.version_option("0.1.0", prog_name="braid")
 @click.pass_context

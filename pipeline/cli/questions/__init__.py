@@ -1,0 +1,1 @@
+"""The commands of `braid lineage`, a module each."""

@@ -1,0 +1,1 @@
+"""Questions about the past, answered from ML Metadata and the artifacts; nothing here writes either."""

@@ -1,0 +1,89 @@
+"""`up` and `down`: everything that made something, everything made from it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from pipeline.lineage import naming, serving, walk
+from pipeline.lineage.archive import Archive
+from pipeline.lineage.records import Artifact, Event, Execution
+
+Direction = Literal["up", "down"]
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """A part of the graph, whole in one direction.
+
+    Attributes:
+      subject: what was asked for.
+      direction: `up` towards the sources, `down` towards models and predictions.
+      start: ids of the artifacts that the walk began at.
+      starting: ids of executions that it began at beside them: attempts that wrote nothing.
+      artifacts: by id, `start` among them.
+      executions: by id.
+      events: which artifact went into, or came out of, which execution.
+      serving: the folder that an artifact serves from now, by the artifact's id.
+    """
+
+    subject: str
+    direction: Direction
+    start: tuple[int, ...]
+    starting: tuple[int, ...]
+    artifacts: Mapping[int, Artifact]
+    executions: Mapping[int, Execution]
+    events: tuple[Event, ...]
+    serving: Mapping[int, str]
+
+
+def up(archive: Archive, name: str) -> Lineage:
+    """Everything that made what `name` stands for: artifacts and executions, back to the sources.
+
+    Raises:
+      LineageError: nothing, or several things, are called so.
+    """
+    subject = naming.find(archive, name)
+    failed = [execution.id for execution in subject.executions] if not subject.artifacts else []
+    inputs = [event for event in archive.events_of_executions(failed) if event.is_input]
+    closure = walk.upstream(archive, _ids(subject) | {event.artifact for event in inputs})
+    whole = walk.Closure(
+        frozenset(_ids(subject)), closure.artifacts, closure.executions | set(failed), (*inputs, *closure.events)
+    )
+    return _lineage(archive, name, "up", whole, failed)
+
+
+def down(archive: Archive, name: str) -> Lineage:
+    """Everything made from what `name` stands for: artifacts and executions, down to models and predictions.
+
+    Raises:
+      LineageError: nothing, or several things, are called so.
+    """
+    subject = naming.find(archive, name)
+    return _lineage(archive, name, "down", walk.downstream(archive, _ids(subject)), [])
+
+
+def of_artifacts(archive: Archive, subject: str, direction: Direction, start: set[int]) -> Lineage:
+    """The same for artifacts that are known by id."""
+    closure = walk.upstream(archive, start) if direction == "up" else walk.downstream(archive, start)
+    return _lineage(archive, subject, direction, closure, [])
+
+
+def _ids(subject: naming.Subject) -> set[int]:
+    return {artifact.id for artifact in subject.artifacts}
+
+
+def _lineage(
+    archive: Archive, subject: str, direction: Direction, closure: walk.Closure, starting: list[int]
+) -> Lineage:
+    artifacts = {artifact.id: artifact for artifact in archive.artifacts(closure.artifacts)}
+    now = serving.serving(archive) if any(a.type in ("Model", "PushedModel") for a in artifacts.values()) else {}
+    return Lineage(
+        subject=subject,
+        direction=direction,
+        start=tuple(sorted(closure.start)),
+        starting=tuple(starting),
+        artifacts=artifacts,
+        executions={execution.id: execution for execution in archive.executions(closure.executions)},
+        events=closure.events,
+        serving={id_: place for id_, place in now.items() if id_ in artifacts},
+    )

@@ -1,0 +1,151 @@
+"""The records of a metadata store as lineage sees them: artifacts, executions and the events between them."""
+
+import json
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from google.protobuf import json_format
+from ml_metadata.proto import metadata_store_pb2 as pb
+
+_INPUTS = (pb.Event.INPUT, pb.Event.DECLARED_INPUT)
+_OUTPUTS = (pb.Event.OUTPUT, pb.Event.DECLARED_OUTPUT)
+RESOLVER = "Resolver"
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """Something that a step made: a table, a model, a blessing."""
+
+    proto: Any = field(repr=False)
+
+    @property
+    def id(self) -> int:
+        """MLMD's id."""
+        return int(self.proto.id)
+
+    @property
+    def type(self) -> str:
+        """The name of its type, such as Model."""
+        return str(self.proto.type)
+
+    @property
+    def uri(self) -> str:
+        """The folder or bucket path that holds it."""
+        return str(self.proto.uri)
+
+    @property
+    def name(self) -> str:
+        """The name that TFX gave it; often ''."""
+        return str(self.proto.name)
+
+    @property
+    def state(self) -> str:
+        """LIVE, DELETED, ABANDONED, ... or UNKNOWN."""
+        return str(pb.Artifact.State.Name(self.proto.state))
+
+    @property
+    def created(self) -> int:
+        """Milliseconds since 1970, UTC."""
+        return int(self.proto.create_time_since_epoch)
+
+    @cached_property
+    def properties(self) -> dict[str, Any]:
+        """Declared and custom properties as plain values; JSON texts are read."""
+        return plain(self.proto.properties) | plain(self.proto.custom_properties)
+
+
+@dataclass(frozen=True)
+class Execution:
+    """One attempt at a step.
+
+    Attributes:
+      run: the run's name; '' where the store does not tell.
+      step: the node's id in its pipeline; its type where the store does not tell.
+      pipeline: the pipeline's name.
+    """
+
+    proto: Any = field(repr=False)
+    run: str
+    step: str
+    pipeline: str
+
+    @property
+    def id(self) -> int:
+        """MLMD's id."""
+        return int(self.proto.id)
+
+    @property
+    def type(self) -> str:
+        """The component's class."""
+        return str(self.proto.type)
+
+    @property
+    def state(self) -> str:
+        """COMPLETE, CACHED, FAILED, CANCELED, RUNNING, NEW or UNKNOWN."""
+        return str(pb.Execution.State.Name(self.proto.last_known_state))
+
+    @property
+    def created(self) -> int:
+        """Milliseconds since 1970, UTC."""
+        return int(self.proto.create_time_since_epoch)
+
+    @property
+    def is_cached(self) -> bool:
+        """Whether it made nothing itself: its outputs are those of an earlier execution."""
+        return bool(self.proto.last_known_state == pb.Execution.CACHED)
+
+    @property
+    def is_resolver(self) -> bool:
+        """Whether it only looks up artifacts of earlier runs."""
+        return self.type.endswith(RESOLVER)
+
+    @property
+    def seconds(self) -> float:
+        """How long it took: as recorded, else from its first record to its last."""
+        lasted = (self.proto.last_update_time_since_epoch - self.proto.create_time_since_epoch) / 1000
+        return float(self.properties.get("seconds", lasted))
+
+    @cached_property
+    def properties(self) -> dict[str, Any]:
+        """Declared and custom properties as plain values; JSON texts are read."""
+        return plain(self.proto.properties) | plain(self.proto.custom_properties)
+
+
+@dataclass(frozen=True)
+class Event:
+    """An artifact went into an execution, or came out of it, under the name `key`."""
+
+    artifact: int
+    execution: int
+    is_input: bool
+    key: str
+
+
+def event(proto: Any) -> Event | None:
+    """The event, or nothing for one that is no flow of data: what a resolver looked up, what a step only announced."""
+    if proto.type not in _INPUTS and proto.type not in _OUTPUTS:
+        return None
+    key = next((step.key for step in proto.path.steps if step.HasField("key")), "")
+    return Event(proto.artifact_id, proto.execution_id, proto.type in _INPUTS, key)
+
+
+def plain(properties: Any) -> dict[str, Any]:
+    """MLMD's property values as Python's; a text that is JSON is read as such."""
+    return {key: _value(value) for key, value in properties.items()}
+
+
+def _value(value: pb.Value) -> Any:
+    kind = value.WhichOneof("value")
+    if kind == "struct_value":
+        found = json_format.MessageToDict(value.struct_value)
+        return found.get("__value__", found)
+    if kind == "proto_value":
+        return json_format.MessageToDict(value.proto_value)
+    found = getattr(value, kind) if kind else None
+    if isinstance(found, str) and found[:1] in ("{", "["):
+        try:
+            return json.loads(found)
+        except json.JSONDecodeError:
+            return found
+    return found
