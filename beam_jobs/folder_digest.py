@@ -1,0 +1,105 @@
+"""One digest for all that a folder holds, so that a change of any of its files can be told."""
+
+import json
+import os
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from beam_jobs import storage
+from beam_jobs.errors import DataError
+
+
+@dataclass(frozen=True)
+class FolderDigest:
+    """What a folder holds.
+
+    Attributes:
+      digest: over the relative paths and the content of its files, in hexadecimal.
+      files: how many.
+      bytes: their sizes in all.
+    """
+
+    digest: str
+    files: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class _File:
+    """A file, by its path relative to the folder; the path is '' where a file was asked for as if it were a folder."""
+
+    relative: str
+    path: str
+    size: int
+
+
+def folder_digest(uri: str, advance: Callable[[int], None] | None = None) -> FolderDigest:
+    """Digest of a folder with all folders in it, or of a single file.
+
+    No name is passed over, hidden ones neither; a link counts by where it points to, not by what is there. A folder
+    without a file counts as nothing, as a bucket has none. In a bucket the store's checksums stand in for the bytes.
+
+    Args:
+      uri: a folder or a file, local or in a bucket.
+      advance: called with the size of each file once it is read.
+
+    Raises:
+      DataError: there is nothing, or something in it cannot be read.
+    """
+    path = storage.resolve(uri)
+    try:
+        found = sorted(_in_bucket(path) if storage.is_remote(path) else _on_disk(path), key=lambda file: file.relative)
+        lines = []
+        for file in found:
+            lines.append((file.relative, _content(file.path)))
+            if advance is not None:
+                advance(file.size)
+    except OSError as error:
+        raise DataError(
+            f"'{error.filename or path}' cannot be read: {error.strerror or error}.",
+            "Check that it is there and that you may read it.",
+        ) from error
+    # JSON, as a file's name may hold line ends, or bytes that are no text.
+    return FolderDigest(storage.text_digest(json.dumps(lines)), len(found), sum(file.size for file in found))
+
+
+def _on_disk(path: str) -> Iterator[_File]:
+    if not os.path.lexists(path):
+        raise DataError(f"'{path}' does not exist.", "It was deleted or moved; run the step that writes it again.")
+    if not os.path.isdir(path):
+        yield _File("", path, os.lstat(path).st_size)
+        return
+    for folder, inner, names in os.walk(path, onerror=_raise):
+        links = [name for name in inner if os.path.islink(os.path.join(folder, name))]
+        for name in (*names, *links):
+            whole = os.path.join(folder, name)
+            yield _File(os.path.relpath(whole, path).replace(os.sep, "/"), whole, os.lstat(whole).st_size)
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def _in_bucket(path: str) -> Iterator[_File]:
+    from beam_jobs import buckets
+
+    folder = path.rstrip("/")
+    inside = buckets.find(f"{folder}/**")
+    if not inside and (alone := buckets.find(folder)):
+        yield from (_File("", one, size) for one, size in alone.items())
+    elif not inside:
+        raise DataError(f"'{path}' does not exist.", "It was deleted or moved; run the step that writes it again.")
+    for one, size in inside.items():
+        yield _File(one.removeprefix(f"{folder}/"), one, size)
+
+
+def _content(path: str) -> str:
+    if storage.is_remote(path):
+        return storage.content_digest(path)
+    mode = os.lstat(path).st_mode
+    if stat.S_ISLNK(mode):
+        return "-> " + os.readlink(path)
+    if not stat.S_ISREG(mode):
+        raise DataError(f"'{path}' is neither a file nor a folder nor a link.", "Remove it: nothing of Braid makes it.")
+    return storage.content_digest(path)
