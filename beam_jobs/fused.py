@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from beam_jobs import broadcast, duck, progress, storage
+from beam_jobs import broadcast, duck, io_lineage, progress, storage
 from beam_jobs.chunks import Chunk, read_chunk, where_stood
 from beam_jobs.errors import BraidError, DataError
 from beam_jobs.kernel import PrepareConfig, QueryFailure, Stretch, query_batches, refused, run_query
@@ -42,6 +42,10 @@ class RunChunk(beam.DoFn):
         self._connection = duck.connect(local)
         broadcast.load(self._connection, self.broadcasts, self.config.query.columns)
 
+    def start_bundle(self) -> None:
+        """Reports the broadcast tables' files: Beam counts nothing before the first bundle."""
+        broadcast.report(self.broadcasts)
+
     def teardown(self) -> None:
         """Closes the database."""
         self._connection.close()
@@ -54,6 +58,7 @@ class RunChunk(beam.DoFn):
             raise progress.failed(error) from error
 
     def _run(self, chunk: Chunk) -> ChunkReport:
+        io_lineage.reads(chunk.path)
         source = ChunkSource(self._connection, self.config, self.stream, chunk)
         words = f"rows {chunk.first_row + 1:,} to {chunk.first_row + chunk.rows:,} of '{chunk.path}'"
         where = functools.partial(where_stood, self.stream)

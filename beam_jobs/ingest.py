@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import apache_beam as beam
 import pyarrow as pa
 
-from beam_jobs import csv_format, parquet_files, publish, rejects, sources
+from beam_jobs import csv_format, io_lineage, parquet_files, publish, rejects, sources
 from beam_jobs.csv_format import CsvParser
 from beam_jobs.errors import BraidError, DataError
 from beam_jobs.json_lines import JsonParser
@@ -111,6 +111,7 @@ def ingest_chunk(chunk: TextChunk, target: IngestTarget) -> ChunkOutcome:
     Raises:
       DataError: the file is damaged, the disk is full, or too much of a block is rejected.
     """
+    io_lineage.reads(chunk.path)
     attempt = publish.new_attempt(chunk.number)
     kept = PartWriter(target.table_root, attempt, chunk.number)
     refused = PartWriter(target.rejects_root, attempt, chunk.number)

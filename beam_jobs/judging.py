@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from beam_jobs import jackknife, metrics, progress, storage
+from beam_jobs import io_lineage, jackknife, metrics, progress, storage
 from beam_jobs.chunks import Chunk, chunks_of, read_chunk
 from beam_jobs.errors import BraidError, DataError, listed, nearest
 from beam_jobs.judgement import CANDIDATE, Question, SliceKey, Tallies, Tally, merge_tallies, report
@@ -262,6 +262,7 @@ class _JudgeChunk(beam.DoFn):
         yield tallies
 
     def _judge(self, chunk: Chunk, slices: Slices) -> tuple[Tallies, int]:
+        io_lineage.reads(chunk.path)
         tallies: Tallies = {}
         rows = 0
         columns = dict.fromkeys((*self.judging.columns, *self.judging.slices, ROW))
@@ -292,6 +293,7 @@ def _write_report(tallies: Tallies, slices: Slices, judging: Judging) -> str:
     with _kept_errors():
         found = report(tallies, slices, judging.question)
     storage.write_text(judging.output, json.dumps(found, indent=1, allow_nan=False))
+    io_lineage.writes(judging.output)
     return judging.output
 
 

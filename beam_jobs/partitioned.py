@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from beam_jobs import broadcast, duck, progress
+from beam_jobs import broadcast, duck, io_lineage, progress
 from beam_jobs.chunks import Chunk, chunks_of, read_chunk, where_stood
 from beam_jobs.errors import BraidError, SqlError
 from beam_jobs.hashing import Hashes, hash_rows, kind
@@ -115,6 +115,7 @@ class SpillChunk(beam.DoFn):
             raise progress.failed(error) from error
 
     def _batches(self, part: TableChunk) -> Iterator[tuple[pa.RecordBatch, Hashes]]:
+        io_lineage.reads(part.chunk.path)
         query = self.config.query
         kept = [*query.columns[part.table], *([ROW] if part.table == query.stream else [])]
         for batch in read_chunk(part.chunk, list(dict.fromkeys([*kept, *query.partition_by]))):
@@ -136,6 +137,10 @@ class RunPartition(beam.DoFn):
         """Opens the worker's database and loads the broadcast tables, once."""
         self._connection = duck.connect()
         broadcast.load(self._connection, self.broadcasts, self.config.query.columns)
+
+    def start_bundle(self) -> None:
+        """Reports the broadcast tables' files: Beam counts nothing before the first bundle."""
+        broadcast.report(self.broadcasts)
 
     def teardown(self) -> None:
         """Closes the database."""

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from beam_jobs import publish, storage
+from beam_jobs import io_lineage, publish, storage
 from beam_jobs.splits import Split, assign
 from beam_jobs.table import ROW, ROW_GROUP_ROWS, Part
 
@@ -71,6 +71,8 @@ class PartWriter:
             self._flush(self._waiting_rows)
         with storage.writing(self._path):
             self._close_file()
+        if self._row_groups:
+            io_lineage.writes(f"{self._root.rstrip('/')}/{self._relative}")
 
     def abandon(self) -> None:
         """Lets go of the file after an error, and removes what the attempt has written."""

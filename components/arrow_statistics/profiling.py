@@ -13,7 +13,7 @@ import apache_beam as beam
 import pyarrow as pa
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
-from beam_jobs import progress, storage
+from beam_jobs import io_lineage, progress, storage
 from beam_jobs.chunks import Chunk, chunks_of, read_chunk
 from beam_jobs.errors import BraidError, DataError
 from beam_jobs.table import ROW_GROUP_ROWS, Table
@@ -85,6 +85,7 @@ class CountChunks(beam.CombineFn):
 
     def add_input(self, accumulator: list[Any], chunk: Chunk) -> list[Any]:
         """Reads the chunk and counts it in, batch by batch."""
+        io_lineage.reads(chunk.path)
         try:
             for batch in read_chunk(chunk, self._columns, BATCH_ROWS):
                 accumulator = self._add_batch(accumulator, listed_batch(batch))
@@ -139,6 +140,7 @@ class Target:
             )
         with storage.open_output(self.paths[split]) as stream:
             stream.write(serialized)
+        io_lineage.writes(self.paths[split])
         return split
 
 
