@@ -34,6 +34,8 @@ setup(
         "components.trainer",
         "pipeline",
         "pipeline.cli",
+        "pipeline.cli.questions",
+        "pipeline.lineage",
     ],
     install_requires=DATA_STRAND,
     extras_require={"pipeline": ML_STRAND},

@@ -9,21 +9,13 @@ from typing import Any
 from rich.console import Console
 from rich.live import Live
 from rich.markup import escape
-from rich.table import Table
 from rich.text import Text
 
 from beam_jobs.progress import Progress
 from pipeline.planning import Plan
 from pipeline.runs import Run, Step
 from pipeline.summary import decision_lines, feature_rows, metric_rows, warnings
-
-MARKS = {
-    "COMPLETE": "[green]✓[/]",
-    "CACHED": "[cyan]=[/]",
-    "FAILED": "[red]✗[/]",
-    "CANCELED": "[yellow]✗[/]",
-    "RUNNING": "[yellow]…[/]",
-}
+from pipeline.terminal import MARKS, ledger_words, table
 
 
 class LiveWatcher:
@@ -96,22 +88,6 @@ def _outcome(step: Step) -> str:
     return ""
 
 
-def ledger_words(ledger: dict[str, float]) -> str:
-    """`336,776 read = 9,430 filtered + 327,346 kept`, leaving out what is zero."""
-    counts = {key: int(value) for key, value in ledger.items()}
-    parts = [f"{counts[key]:,} {key}" for key in ("rejected", "filtered", "merged") if counts[key]]
-    words = f"{counts['read']:,} read = " + " + ".join([*parts, f"{counts['kept']:,} kept"])
-    if counts["multiplied"]:
-        words += f"; {counts['written']:,} written = {counts['kept']:,} kept + {counts['multiplied']:,} multiplied"
-    return words
-
-
-def console(stderr: bool = False) -> Console:
-    """A console; wide enough for a table when nobody's terminal says how wide."""
-    made = Console(stderr=stderr, highlight=False)
-    return made if made.is_terminal else Console(stderr=stderr, highlight=False, width=140)
-
-
 def summary(console: Console, run: Run, with_steps: bool = True) -> None:
     """Everything worth knowing at the end of a run; without the steps where they were shown as they went."""
     console.print(f"\nRun [bold]{run.name}[/] of pipeline [bold]{run.pipeline}[/]: {run.state.lower()}")
@@ -126,36 +102,31 @@ def summary(console: Console, run: Run, with_steps: bool = True) -> None:
     _places(console, run)
 
 
-def _table(*header: str, title: str | None = None) -> Table:
-    """A table as every command shows them: without lines, under a title at the left."""
-    return Table(*header, title=title, title_justify="left", box=None, pad_edge=False)
-
-
 def _ledgers(console: Console, run: Run) -> None:
-    table = _table("step", "state", "seconds", "rows", title="Steps and ledgers")
+    shown = table("step", "state", "seconds", "rows", title="Steps and ledgers")
     for step in (step for step in run.steps if not step.is_resolver):
-        table.add_row(step.name, step.state.lower(), f"{step.seconds:.1f}", escape(_outcome(step)))
-    console.print(table)
+        shown.add_row(step.name, step.state.lower(), f"{step.seconds:.1f}", escape(_outcome(step)))
+    console.print(shown)
 
 
 def _features(console: Console, run: Run) -> None:
     rows = feature_rows(run)
     if not rows:
         return
-    table = _table("rank", "feature", "gain", "permutation", "", title="\nFeatures")
+    shown = table("rank", "feature", "gain", "permutation", "", title="\nFeatures")
     for row in rows:
-        table.add_row(*(escape(cell) for cell in row))
-    console.print(table)
+        shown.add_row(*(escape(cell) for cell in row))
+    console.print(shown)
 
 
 def _metrics(console: Console, run: Run) -> None:
     header, rows = metric_rows(run)
     if not rows:
         return
-    table = _table(*header, title="\nMetrics (with 95% confidence intervals)")
+    shown = table(*header, title="\nMetrics (with 95% confidence intervals)")
     for row in rows:
-        table.add_row(*(escape(cell) for cell in row))
-    console.print(table)
+        shown.add_row(*(escape(cell) for cell in row))
+    console.print(shown)
 
 
 def _places(console: Console, run: Run) -> None:
@@ -168,12 +139,12 @@ def _places(console: Console, run: Run) -> None:
 
 def run_list(console: Console, found: Sequence[Run]) -> None:
     """One line a run."""
-    table = _table("run", "pipeline", "state", "steps run", "reused")
+    shown = table("run", "pipeline", "state", "steps run", "reused")
     for run in found:
         steps = [step for step in run.steps if not step.is_resolver]
         cached = sum(step.state == "CACHED" for step in steps)
-        table.add_row(run.name, run.pipeline, run.state.lower(), str(len(steps) - cached), str(cached))
-    console.print(table)
+        shown.add_row(run.name, run.pipeline, run.state.lower(), str(len(steps) - cached), str(cached))
+    console.print(shown)
 
 
 def plan(console: Console, checked: Plan) -> None:
@@ -182,7 +153,7 @@ def plan(console: Console, checked: Plan) -> None:
         console.print(f"source [bold]{name}[/]  {escape(source.config.path)}")
         console.print("  " + escape(", ".join(f"{f.name} {f.type}" for f in source.schema)), soft_wrap=True)
     for name, step in checked.steps.items():
-        others = [table for table in step.query.tables if table != step.query.stream]
+        others = [name for name in step.query.tables if name != step.query.stream]
         words = f"streams {step.query.stream}" + (f", broadcasts {', '.join(others)}" if others else "")
         console.print(f"step [bold]{name}[/]  {words}")
         console.print("  " + escape(", ".join(f"{f.name} {f.type}" for f in step.query.output)), soft_wrap=True)

@@ -15,7 +15,7 @@ def command(
     config: str, overlays: tuple[str, ...], assignments: tuple[str, ...], workspace: str, as_json: bool
 ) -> None:
     """Check CONFIG: keys, sources, column types, queries, names; all that can be known from a sample, in seconds."""
-    from pipeline import display, loading, planning
+    from pipeline import display, loading, planning, terminal
     from pipeline.workspace import Workspace
 
     memo = Workspace(os.path.abspath(workspace)).memo
@@ -25,4 +25,4 @@ def command(
     if as_json:
         options.print_json(display.plan_as_dict(plan))
     else:
-        display.plan(display.console(), plan)
+        display.plan(terminal.console(), plan)

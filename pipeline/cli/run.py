@@ -28,10 +28,10 @@ def command(
     context = click.get_current_context()
     shows_all = verbose or context.obj["debug"]
     context.with_resource(quiet.silence(verbose))
-    from pipeline import display, loading, planning
+    from pipeline import display, loading, planning, terminal
     from pipeline.workspace import Workspace
 
-    console = display.console(stderr=as_json)
+    console = terminal.console(stderr=as_json)
     loaded = loading.load(config, overlays, assignments)
     place = Workspace(os.path.abspath(workspace)).create()
     plan = planning.plan(loaded, place.memo)

@@ -12,11 +12,11 @@ from pipeline.cli import options
 @options.as_json
 def command(workspace: str, as_json: bool) -> None:
     """List past runs, newest first."""
-    from pipeline import display, runs
+    from pipeline import display, runs, terminal
     from pipeline.workspace import Workspace
 
     found = runs.list_runs(runs.connect(Workspace(os.path.abspath(workspace)).store))
     if as_json:
         options.print_json([display.as_dict(run) for run in found])
     else:
-        display.run_list(display.console(), found)
+        display.run_list(terminal.console(), found)

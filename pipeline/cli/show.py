@@ -13,11 +13,11 @@ from pipeline.cli import options
 @options.as_json
 def command(run: str, workspace: str, as_json: bool) -> None:
     """Show RUN (the newest unless named): steps, ledgers, kept features, metrics, blessing, places."""
-    from pipeline import display, runs
+    from pipeline import display, runs, terminal
     from pipeline.workspace import Workspace
 
     found = runs.find_run(runs.connect(Workspace(os.path.abspath(workspace)).store), run)
     if as_json:
         options.print_json(display.as_dict(found))
     else:
-        display.summary(display.console(), found)
+        display.summary(terminal.console(), found)
