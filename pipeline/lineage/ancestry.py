@@ -43,13 +43,8 @@ def up(archive: Archive, name: str) -> Lineage:
       LineageError: nothing, or several things, are called so.
     """
     subject = naming.find(archive, name)
-    failed = [execution.id for execution in subject.executions] if not subject.artifacts else []
-    inputs = [event for event in archive.events_of_executions(failed) if event.is_input]
-    closure = walk.upstream(archive, _ids(subject) | {event.artifact for event in inputs})
-    whole = walk.Closure(
-        frozenset(_ids(subject)), closure.artifacts, closure.executions | set(failed), (*inputs, *closure.events)
-    )
-    return _lineage(archive, name, "up", whole, failed)
+    closure = walk.upstream(archive, _ids(subject), _fruitless(subject))
+    return _lineage(archive, name, "up", closure, _fruitless(subject))
 
 
 def down(archive: Archive, name: str) -> Lineage:
@@ -59,7 +54,8 @@ def down(archive: Archive, name: str) -> Lineage:
       LineageError: nothing, or several things, are called so.
     """
     subject = naming.find(archive, name)
-    return _lineage(archive, name, "down", walk.downstream(archive, _ids(subject)), [])
+    closure = walk.downstream(archive, _ids(subject), _fruitless(subject))
+    return _lineage(archive, name, "down", closure, _fruitless(subject))
 
 
 def of_artifacts(archive: Archive, subject: str, direction: Direction, start: set[int]) -> Lineage:
@@ -70,6 +66,11 @@ def of_artifacts(archive: Archive, subject: str, direction: Direction, start: se
 
 def _ids(subject: naming.Subject) -> set[int]:
     return {artifact.id for artifact in subject.artifacts}
+
+
+def _fruitless(subject: naming.Subject) -> list[int]:
+    """The attempts meant, where they wrote nothing from which to begin."""
+    return [] if subject.artifacts else [execution.id for execution in subject.executions]
 
 
 def _lineage(

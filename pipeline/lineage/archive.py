@@ -11,11 +11,12 @@ from typing import Any
 import ml_metadata as mlmd
 from ml_metadata.proto import metadata_store_pb2 as pb
 
-from pipeline.lineage.records import Artifact, Event, Execution, event
+from pipeline.lineage.records import Artifact, Event, Execution, by_key, events
 
 RUN, NODE, PIPELINE = "pipeline_run", "node", "pipeline"
 PIPELINE_SUFFIX = "-pipeline"
 _MOST_IDS = 10_000  # of one question: SQLite takes up to 32,766 values in a statement
+_MOST_LOOKED_UP = 100  # executions whose contexts are looked up one by one, before all contexts are read
 
 
 class Archive:
@@ -25,8 +26,10 @@ class Archive:
         self.store = store
         self._artifacts: dict[int, Artifact] = {}
         self._executions: dict[int, Execution] = {}
+        self._protos: dict[int, Any] = {}
         self._places: dict[int, dict[str, str]] = {}
-        self._asked: set[int] = set()
+        self._learned: set[int] = set()
+        self._knows_all_places = False
 
     def artifacts(self, ids: Collection[int]) -> list[Artifact]:
         """The artifacts of these ids, by id; those that the store does not hold are left out."""
@@ -36,36 +39,52 @@ class Archive:
 
     def executions(self, ids: Collection[int]) -> list[Execution]:
         """The executions of these ids, by id; those that the store does not hold are left out."""
-        for some in _portions(set(ids) - self._executions.keys()):
-            self._keep(self.store.get_executions_by_id(some))
+        self._fetch(set(ids) - self._executions.keys())
+        new = [self._protos.pop(id_) for id_ in set(ids) & self._protos.keys()]
+        self._executions.update((proto.id, Execution(proto, **place)) for proto, place in self._placed(new))
         return [self._executions[id_] for id_ in sorted(set(ids)) if id_ in self._executions]
+
+    def cached(self, ids: Collection[int]) -> set[int]:
+        """Those of the executions that made nothing themselves: their outputs are an earlier execution's."""
+        self._fetch(set(ids) - self._executions.keys())
+        records = (self._executions[id_].proto if id_ in self._executions else self._protos.get(id_) for id_ in ids)
+        return {record.id for record in records if record and record.last_known_state == pb.Execution.CACHED}
 
     def events_of_artifacts(self, ids: Collection[int]) -> list[Event]:
         """What went into, and came out of, executions with these artifacts."""
-        protos = (proto for some in _portions(ids) for proto in self.store.get_events_by_artifact_ids(some))
-        return [found for found in map(event, protos) if found]
+        return _flow(proto for some in _portions(ids) for proto in self.store.get_events_by_artifact_ids(some))
 
     def events_of_executions(self, ids: Collection[int]) -> list[Event]:
         """What went into, and came out of, these executions."""
-        protos = (proto for some in _portions(ids) for proto in self.store.get_events_by_execution_ids(some))
-        return [found for found in map(event, protos) if found]
+        return _flow(proto for some in _portions(ids) for proto in self.store.get_events_by_execution_ids(some))
+
+    def lookups(self, resolver: int) -> list[Event]:
+        """What a resolver found among the artifacts of earlier runs, as if it had written it; others found nothing."""
+        found = self.store.get_events_by_execution_ids([resolver])
+        return [event for proto in found if proto.type == pb.Event.INTERNAL_OUTPUT for event in by_key(proto, False)]
 
     def artifacts_at(self, uri: str) -> list[Artifact]:
         """The artifacts with exactly this URI."""
         return self._known(self.store.get_artifacts_by_uri(uri))
 
-    def named(self, kind: str, name: str) -> Artifact | None:
-        """The artifact of that type and name."""
-        found = self.store.get_artifact_by_type_and_name(kind, name)
-        return self._known([found])[0] if found else None
+    def artifacts_named(self, name: str) -> list[Artifact]:
+        """The artifacts of that name; each type may have one."""
+        found = (
+            self.store.get_artifact_by_type_and_name(kind.name, name, kind.version or None)
+            for kind in self.store.get_artifact_types()
+        )
+        return self._known(proto for proto in found if proto)
 
     def artifacts_of_type(self, name: str) -> list[Artifact]:
         """Every artifact of a type, by id; none where the store has no such type."""
-        try:
-            self.store.get_artifact_type(name)
-        except mlmd.errors.NotFoundError:
-            return []
-        return sorted(self._known(self.store.get_artifacts_by_type(name)), key=lambda artifact: artifact.id)
+        versions = [kind.version or None for kind in self.store.get_artifact_types() if kind.name == name]
+        found = [proto for version in versions for proto in self.store.get_artifacts_by_type(name, version)]
+        return sorted(self._known(found), key=lambda artifact: artifact.id)
+
+    def newest_artifacts(self, most: int) -> list[Artifact]:
+        """The artifacts recorded last, newest first."""
+        newest_first = mlmd.ListOptions(limit=most, order_by=mlmd.OrderByField.ID, is_asc=False)
+        return self._known(self.store.get_artifacts(newest_first))
 
     def artifact_types(self) -> list[str]:
         """The names of the store's artifact types."""
@@ -83,44 +102,60 @@ class Archive:
     def executions_of(self, context: Any) -> list[Execution]:
         """The executions of a context, such as a run, by id."""
         protos = self.store.get_executions_by_context(context.id)
-        self._keep([proto for proto in protos if proto.id not in self._executions])
+        self._protos.update((proto.id, proto) for proto in protos if proto.id not in self._executions)
         return self.executions([proto.id for proto in protos])
 
     def _known(self, protos: Iterable[Any]) -> list[Artifact]:
         return [self._artifacts.setdefault(proto.id, Artifact(proto)) for proto in protos]
 
-    def _keep(self, protos: Iterable[Any]) -> None:
-        for proto in protos:
-            place = _recorded_place(proto) or self._looked_up_place(proto)
-            self._executions[proto.id] = Execution(proto, **place)
+    def _fetch(self, executions: set[int]) -> None:
+        for some in _portions(executions - self._protos.keys()):
+            self._protos.update((proto.id, proto) for proto in self.store.get_executions_by_id(some))
+
+    def _placed(self, executions: list[Any]) -> Iterator[tuple[Any, dict[str, str]]]:
+        recorded = {proto.id: _recorded_place(proto) for proto in executions}
+        if not self._knows_all_places and sum(not place for place in recorded.values()) > _MOST_LOOKED_UP:
+            self._learn_all_places()
+        for proto in executions:
+            yield proto, recorded[proto.id] or self._looked_up_place(proto)
 
     def _looked_up_place(self, execution: Any) -> dict[str, str]:
         """Run, step and pipeline from TFX's contexts; every execution of a context asked for once becomes known with it."""
-        if not {"run", "step"} <= self._places.get(execution.id, {}).keys():
+        if not self._knows_all_places and len(self._places.get(execution.id, {})) < 3:
             for context in self.store.get_contexts_by_execution(execution.id):
                 self._learn(context)
         found = self._places.get(execution.id, {})
-        pipeline = found.get("pipeline", "")
+        pipeline = found.get(PIPELINE, "")
         return {
-            "run": found.get("run", ""),
-            "step": found.get("step", execution.type).removeprefix(f"{pipeline}."),
+            "run": found.get(RUN, ""),
+            "step": found.get(NODE, execution.type).removeprefix(f"{pipeline}."),
             "pipeline": pipeline.removesuffix(PIPELINE_SUFFIX),
         }
 
+    def _learn_all_places(self) -> None:
+        for kind in (RUN, NODE, PIPELINE):
+            for context in self.store.get_contexts_by_type(kind):
+                self._learn(context)
+        self._knows_all_places = True
+
     def _learn(self, context: Any) -> None:
-        kind = {RUN: "run", NODE: "step", PIPELINE: "pipeline"}.get(context.type)
-        if kind is None or context.id in self._asked:
+        if context.type not in (RUN, NODE, PIPELINE) or context.id in self._learned:
             return
-        self._asked.add(context.id)
+        self._learned.add(context.id)
         for execution in self.store.get_executions_by_context(context.id):
-            self._places.setdefault(execution.id, {})[kind] = context.name
+            self._places.setdefault(execution.id, {})[context.type] = context.name
 
 
-def _recorded_place(execution: pb.Execution) -> dict[str, str] | None:
+def _recorded_place(execution: pb.Execution) -> dict[str, str]:
+    """Where Braid's launcher says that the execution belongs; nothing where it does not, as a stranger's parameter `run`."""
     recorded = execution.custom_properties
-    if "run" not in recorded or "step" not in recorded:
-        return None
-    return {key: recorded[key].string_value if key in recorded else "" for key in ("run", "step", "pipeline")}
+    place = {key: recorded[key].string_value if key in recorded else "" for key in ("run", "step", "pipeline")}
+    return place if place["run"] and place["step"] else {}
+
+
+def _flow(protos: Iterable[Any]) -> list[Event]:
+    """The events, each once: MLMD has one for what a step declared and one for what it did."""
+    return list(dict.fromkeys(event for proto in protos for event in events(proto)))
 
 
 def _portions(ids: Collection[int]) -> Iterator[list[int]]:

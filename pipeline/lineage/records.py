@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import Any
 
 from google.protobuf import json_format
+from google.protobuf.wrappers_pb2 import StringValue
 from ml_metadata.proto import metadata_store_pb2 as pb
 
 _INPUTS = (pb.Event.INPUT, pb.Event.DECLARED_INPUT)
@@ -103,8 +104,9 @@ class Execution:
     @property
     def seconds(self) -> float:
         """How long it took: as recorded, else from its first record to its last."""
+        recorded = self.properties.get("seconds")  # a stranger's step may have a parameter of that name
         lasted = (self.proto.last_update_time_since_epoch - self.proto.create_time_since_epoch) / 1000
-        return float(self.properties.get("seconds", lasted))
+        return float(recorded if isinstance(recorded, int | float) else lasted)
 
     @cached_property
     def properties(self) -> dict[str, Any]:
@@ -122,12 +124,17 @@ class Event:
     key: str
 
 
-def event(proto: Any) -> Event | None:
-    """The event, or nothing for one that is no flow of data: what a resolver looked up, what a step only announced."""
+def events(proto: Any) -> list[Event]:
+    """The flow of data that MLMD's event tells of; none where a resolver looked something up, or a step only announced it."""
     if proto.type not in _INPUTS and proto.type not in _OUTPUTS:
-        return None
-    key = next((step.key for step in proto.path.steps if step.HasField("key")), "")
-    return Event(proto.artifact_id, proto.execution_id, proto.type in _INPUTS, key)
+        return []
+    return by_key(proto, proto.type in _INPUTS)
+
+
+def by_key(proto: Any, is_input: bool) -> list[Event]:
+    """One event for each key that the artifact has: a step may take it as two of its inputs."""
+    keys = [step.key for step in proto.path.steps if step.HasField("key")] or [""]
+    return [Event(proto.artifact_id, proto.execution_id, is_input, key) for key in keys]
 
 
 def plain(properties: Any) -> dict[str, Any]:
@@ -141,11 +148,25 @@ def _value(value: pb.Value) -> Any:
         found = json_format.MessageToDict(value.struct_value)
         return found.get("__value__", found)
     if kind == "proto_value":
-        return json_format.MessageToDict(value.proto_value)
-    found = getattr(value, kind) if kind else None
+        return _unpacked(value.proto_value)
+    return _read(getattr(value, kind) if kind else None)
+
+
+def _unpacked(packed: Any) -> Any:
+    """A long text, which some stores take only as a message; other messages as far as their type is known."""
+    text = StringValue()
+    if packed.Unpack(text):
+        return _read(text.value)
+    try:
+        return json_format.MessageToDict(packed)
+    except TypeError:  # a message of a program that is not loaded here
+        return {"@type": packed.type_url}
+
+
+def _read(found: Any) -> Any:
     if isinstance(found, str) and found[:1] in ("{", "["):
         try:
             return json.loads(found)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):  # a text that only looks like JSON
             return found
     return found

@@ -22,23 +22,23 @@ class Closure:
     events: tuple[Event, ...]
 
 
-def upstream(archive: Archive, start: Collection[int]) -> Closure:
-    """Everything that made these artifacts.
+def upstream(archive: Archive, start: Collection[int], executions: Collection[int] = ()) -> Closure:
+    """Everything that made these artifacts, and everything that these executions read.
 
     An artifact is made by the execution that wrote it; one that took it from the cache only passed it on, and its
     inputs, though equal, may be younger. Where nothing but cached executions is on record, they stand for the maker.
     """
-    artifacts, executions, events = set(start), set[int](), list[Event]()
-    frontier = set(start)
-    while frontier:
+    artifacts, reached, events = set(start), set[int](), list[Event]()
+    frontier, new = set(start), set(executions)
+    while frontier or new:
         outputs = _makers(archive, [e for e in archive.events_of_artifacts(frontier) if not e.is_input])
-        new = {event.execution for event in outputs} - executions
-        executions |= new
-        inputs = [e for e in archive.events_of_executions(new) if e.is_input] if new else []
-        frontier = {event.artifact for event in inputs} - artifacts
+        new = (new | {event.execution for event in outputs}) - reached
+        reached |= new
+        inputs = [e for e in archive.events_of_executions(new) if e.is_input]
+        frontier, new = {event.artifact for event in inputs} - artifacts, set()
         artifacts |= frontier
         events += [*outputs, *inputs]
-    return Closure(frozenset(start), frozenset(artifacts), frozenset(executions), tuple(events))
+    return Closure(frozenset(start), frozenset(artifacts), frozenset(reached), tuple(events))
 
 
 def downstream(archive: Archive, start: Collection[int], executions: Collection[int] = ()) -> Closure:
@@ -46,13 +46,13 @@ def downstream(archive: Archive, start: Collection[int], executions: Collection[
 
     A cached execution counts: what it took from the cache holds the same data as if it had been made from its inputs.
     """
-    artifacts, reached, events = set(start), set(executions), list[Event]()
+    artifacts, reached, events = set(start), set[int](), list[Event]()
     frontier, new = set(start), set(executions)
     while frontier or new:
-        inputs = [e for e in archive.events_of_artifacts(frontier) if e.is_input] if frontier else []
-        new |= {event.execution for event in inputs} - reached
+        inputs = [e for e in archive.events_of_artifacts(frontier) if e.is_input]
+        new = (new | {event.execution for event in inputs}) - reached
         reached |= new
-        outputs = [e for e in archive.events_of_executions(new) if not e.is_input] if new else []
+        outputs = [e for e in archive.events_of_executions(new) if not e.is_input]
         frontier, new = {event.artifact for event in outputs} - artifacts, set()
         artifacts |= frontier
         events += [*inputs, *outputs]
@@ -64,7 +64,7 @@ def _makers(archive: Archive, outputs: list[Event]) -> list[Event]:
     for event in outputs:
         by_artifact.setdefault(event.artifact, []).append(event)
     shared = {e.execution for events in by_artifact.values() if len(events) > 1 for e in events}
-    cached = {execution.id for execution in archive.executions(shared) if execution.is_cached}
+    cached = archive.cached(shared)
     return [
         event
         for events in by_artifact.values()
