@@ -52,7 +52,7 @@ def check_condition(schema: pa.Schema, name: str, condition: str) -> CheckedQuer
     Raises:
       LineageError: the condition does not parse, names unknown columns, reads other tables or changes between calls.
     """
-    text = f"SELECT 1 AS one FROM {duck.quote(name)} WHERE (\n{condition}\n)"
+    text = f"SELECT 1 AS one FROM {duck.quote(name)} WHERE ({condition}\n)"
     try:
         return check_query(name, text, name, {name: schema})
     except SqlError as error:

@@ -59,6 +59,38 @@ class FileUse:
     files: tuple[SourceFile, ...]
     lineage: Lineage
 
+    @property
+    def runs(self) -> dict[str, list[str]]:
+        """The steps that it went into, by run, oldest first; what only looked artifacts up is left out."""
+        found: dict[str, list[str]] = {}
+        for execution in sorted(self.lineage.executions.values(), key=lambda execution: execution.id):
+            if not execution.is_resolver:
+                found.setdefault(execution.run, []).append(execution.step)
+        return found
+
+    def to_dict(self) -> dict[str, Any]:
+        """For programs."""
+        lineage = self.lineage
+        return {
+            "path": self.path,
+            "files": [
+                {
+                    "path": f.path,
+                    "table": f.table.id,
+                    "digest": f.digest,
+                    "size": f.size,
+                    "found_by": f.found_by,
+                    "now": f.now,
+                }
+                for f in self.files
+            ],
+            "runs": self.runs,
+            "artifacts": [
+                {"id": a.id, "type": a.type, "uri": a.uri, "serves_from": lineage.serving.get(a.id, "")}
+                for a in lineage.artifacts.values()
+            ],
+        }
+
 
 def uses_of(archive: Archive, path: str) -> FileUse:
     """Everything made from a source file, a folder of them or a glob: relative, with `~`, `file://` or `package://`, or through a link.
