@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from beam_jobs import duck, storage
 from beam_jobs.chunks import Chunk, chunks_of, read_chunk
-from beam_jobs.errors import SqlError
+from beam_jobs.errors import SqlError, listed
 from beam_jobs.sql import CARRY, CheckedQuery, check_query
 from beam_jobs.table import ROW, Table
 from pipeline.lineage.errors import LineageError
@@ -52,6 +52,8 @@ def check_condition(schema: pa.Schema, name: str, condition: str) -> CheckedQuer
     Raises:
       LineageError: the condition does not parse, names unknown columns, reads other tables or changes between calls.
     """
+    if not condition.strip():
+        raise LineageError(f"No condition on '{name}' is given.", f"Its columns: {listed(schema.names, 30)}.")
     text = f"SELECT 1 AS one FROM {duck.quote(name)} WHERE ({condition}\n)"
     try:
         return check_query(name, text, name, {name: schema})
