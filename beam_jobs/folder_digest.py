@@ -49,7 +49,7 @@ def folder_digest(uri: str, advance: Callable[[int], None] | None = None) -> Fol
     """
     path = storage.resolve(uri)
     try:
-        found = sorted(_in_bucket(path) if storage.is_remote(path) else _on_disk(path), key=lambda file: file.relative)
+        found = _listed(path)
         lines = []
         for file in found:
             lines.append((file.relative, _content(file.path)))
@@ -62,6 +62,20 @@ def folder_digest(uri: str, advance: Callable[[int], None] | None = None) -> Fol
         ) from error
     # JSON, as a file's name may hold line ends, or bytes that are no text.
     return FolderDigest(storage.text_digest(json.dumps(lines)), len(found), sum(file.size for file in found))
+
+
+def folder_size(uri: str) -> tuple[int, int]:
+    """How many files a folder holds, and their bytes in all; nothing is read.
+
+    Raises:
+      DataError: there is nothing.
+    """
+    found = _listed(storage.resolve(uri))
+    return len(found), sum(file.size for file in found)
+
+
+def _listed(path: str) -> list[_File]:
+    return sorted(_in_bucket(path) if storage.is_remote(path) else _on_disk(path), key=lambda file: file.relative)
 
 
 def _on_disk(path: str) -> Iterator[_File]:

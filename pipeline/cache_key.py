@@ -1,0 +1,95 @@
+"""The cache key of a step: all that its outputs depend on, by content; and how two keys differ. Loads no TFX."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from beam_jobs import storage
+
+CONTEXT_TYPE = "braid_cache"
+"""The MLMD context that holds all executions with one key; its name is the key's digest."""
+PARTS = "key"
+"""The context's property that holds the key."""
+
+
+@dataclass(frozen=True)
+class CacheKey:
+    """What a step's outputs depend on.
+
+    Attributes:
+      component: the component's class.
+      parameters: its execution parameters as text.
+      inputs: for each input, the identities of its artifacts in order; see `identity`.
+      code: digests of the definitions of this project that its executor reaches.
+      environment: the lock's digest and Python's minor version.
+    """
+
+    component: str
+    parameters: Mapping[str, str]
+    inputs: Mapping[str, Sequence[str]]
+    code: Mapping[str, str]
+    environment: Mapping[str, str]
+
+    def to_json(self) -> str:
+        """The same text for the same key."""
+        return json.dumps(vars(self), sort_keys=True, default=list)
+
+    @classmethod
+    def from_json(cls, text: str | Mapping[str, Any]) -> "CacheKey":
+        """Reads a key back."""
+        parts = json.loads(text) if isinstance(text, str) else text
+        return cls(**parts)
+
+    @property
+    def digest(self) -> str:
+        """BLAKE2b-128 of the key, in hexadecimal."""
+        return storage.text_digest(self.to_json())
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One part of a key that changed.
+
+    Attributes:
+      part: 'component', 'parameter', 'input', 'code' or 'environment'.
+      name: which parameter, input, definition or fact.
+      before: '' for what was not there.
+      after: '' for what is no longer there.
+    """
+
+    part: str
+    name: str
+    before: str
+    after: str
+
+
+def identity(kind: str, properties: Mapping[str, Any], fallback: str) -> str:
+    """What an artifact is by its content, whatever its id and path.
+
+    Of a table that is the digest of its data files: its manifest tells paths. What has no digest on record, being of
+    another pipeline's, is known by `fallback`.
+    """
+    digest = properties.get("content_digest") or properties.get("tree_digest") or fallback
+    return " ".join(str(word) for word in (kind, properties.get("table", ""), digest) if word)
+
+
+def differences(before: CacheKey, after: CacheKey) -> list[Difference]:
+    """What differs, inputs first, as they are what most often does."""
+    found = list(_changed("input", _texts(before.inputs), _texts(after.inputs)))
+    found += _changed("parameter", before.parameters, after.parameters)
+    found += _changed("code", before.code, after.code)
+    found += _changed("environment", before.environment, after.environment)
+    found += _changed("component", {"class": before.component}, {"class": after.component})
+    return found
+
+
+def _texts(inputs: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    return {name: ", ".join(identities) for name, identities in inputs.items()}
+
+
+def _changed(part: str, before: Mapping[str, str], after: Mapping[str, str]) -> Iterable[Difference]:
+    for name in sorted({*before, *after}):
+        old, new = before.get(name, ""), after.get(name, "")
+        if old != new:
+            yield Difference(part, name, old, new)

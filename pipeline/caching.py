@@ -1,0 +1,121 @@
+"""The cache of steps: found by content, checked against storage, and never TFX's, which goes by ids and trusts its records."""
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ml_metadata.proto import metadata_store_pb2 as pb
+from tfx.orchestration import metadata
+from tfx.types import artifact_utils
+from tfx.types.artifact import Artifact
+
+from beam_jobs.errors import DataError
+from beam_jobs.folder_digest import folder_digest, folder_size
+from pipeline.cache_key import CONTEXT_TYPE, PARTS, CacheKey, identity
+from pipeline.lineage.records import plain
+from pipeline.run_facts import unindexed
+
+FULLY_READ_BYTES = 64 << 20
+"""An output of up to so many bytes is read to check it; of a larger one, files and sizes are compared."""
+
+Artifacts = Mapping[str, Sequence[Artifact]]
+
+
+@dataclass(frozen=True)
+class Hit:
+    """Outputs that can be used again.
+
+    Attributes:
+      execution: the execution that they were recorded with.
+    """
+
+    execution: int
+    outputs: dict[str, list[Artifact]]
+
+
+def key_of(
+    component: str, parameters: Mapping[str, Any], inputs: Artifacts, code: Mapping[str, str], lock_digest: str
+) -> CacheKey:
+    """The key of a step that is about to run."""
+    minor = ".".join(platform.python_version_tuple()[:2])
+    return CacheKey(
+        component=component,
+        parameters={name: str(value) for name, value in parameters.items()},
+        inputs={name: [_identity(artifact) for artifact in artifacts] for name, artifacts in inputs.items()},
+        code=dict(code),
+        environment={"lock": lock_digest, "python": minor},
+    )
+
+
+def _identity(artifact: Artifact) -> str:
+    proto = artifact.mlmd_artifact
+    properties = plain(proto.properties) | plain(proto.custom_properties)
+    return identity(artifact.type_name, properties, f"artifact:{artifact.id}")
+
+
+def register(handle: metadata.Metadata, key: CacheKey) -> pb.Context:
+    """The context of the key, made if there is none."""
+    kind = pb.ContextType(name=CONTEXT_TYPE)
+    kind_id = handle.store.put_context_type(kind)
+    known = handle.store.get_context_by_type_and_name(CONTEXT_TYPE, key.digest)
+    if known is not None:
+        return known
+    context = pb.Context(type_id=kind_id, type=CONTEXT_TYPE, name=key.digest)
+    context.custom_properties[PARTS].CopyFrom(unindexed(pb.Value(string_value=key.to_json())))
+    (context.id,) = handle.store.put_contexts([context])
+    return context
+
+
+def find(handle: metadata.Metadata, context: pb.Context) -> tuple[Hit | None, list[str]]:
+    """The newest execution of the key whose outputs are all there, and why newer ones' cannot be used."""
+    gone: list[str] = []
+    executions = handle.store.get_executions_by_context(context.id)
+    done = (pb.Execution.COMPLETE, pb.Execution.CACHED)
+    for execution in sorted(executions, key=lambda e: e.id, reverse=True):
+        if execution.last_known_state not in done:
+            continue
+        outputs = _outputs(handle, execution.id)
+        missing = [words for artifacts in outputs.values() for artifact in artifacts if (words := _lost(artifact))]
+        if not missing:
+            return Hit(execution.id, outputs), gone
+        gone += [words for words in missing if words not in gone]
+    return None, gone
+
+
+def _outputs(handle: metadata.Metadata, execution: int) -> dict[str, list[Artifact]]:
+    events = [e for e in handle.store.get_events_by_execution_ids([execution]) if e.type == pb.Event.OUTPUT]
+    protos = {a.id: a for a in handle.store.get_artifacts_by_id([event.artifact_id for event in events])}
+    kinds = {kind.id: kind for kind in handle.store.get_artifact_types()}
+    found: dict[str, list[Artifact]] = {}
+    for event in sorted(events, key=lambda e: [step.index for step in e.path.steps if step.HasField("index")]):
+        proto = protos[event.artifact_id]
+        made = artifact_utils.deserialize_artifact(kinds[proto.type_id], proto)
+        found.setdefault(event.path.steps[0].key, []).append(made)
+    return found
+
+
+def _lost(artifact: Artifact) -> str:
+    """Why an artifact cannot be used; '' when it is what was recorded."""
+    if artifact.mlmd_artifact.state != pb.Artifact.LIVE:
+        return f"'{artifact.uri}' was removed by gc"
+    recorded = plain(artifact.mlmd_artifact.custom_properties)
+    try:
+        if "tree_digest" not in recorded:
+            return "" if folder_size(artifact.uri)[0] else f"'{artifact.uri}' is empty"
+        if recorded["bytes"] > FULLY_READ_BYTES:
+            same = folder_size(artifact.uri) == (recorded["files_count"], recorded["bytes"])
+        else:
+            same = folder_digest(artifact.uri).digest == recorded["tree_digest"]
+    except DataError:
+        return f"'{artifact.uri}' is gone"
+    return "" if same else f"'{artifact.uri}' is not what it was"
+
+
+def describe(outputs: Artifacts) -> None:
+    """Records on each output what its folder holds: `tree_digest`, `bytes` and `files_count`."""
+    for artifact in (artifact for artifacts in outputs.values() for artifact in artifacts):
+        held = folder_digest(artifact.uri)
+        artifact.set_string_custom_property("tree_digest", held.digest)
+        artifact.set_int_custom_property("bytes", held.bytes)
+        artifact.set_int_custom_property("files_count", held.files)
