@@ -5,7 +5,7 @@ scanning them all; so records are fetched in bulk, and an execution's run and st
 where Braid's launcher puts them. For other pipelines they are learned context by context, each asked once.
 """
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 import ml_metadata as mlmd
@@ -122,7 +122,7 @@ class Archive:
     def _looked_up_place(self, execution: Any) -> dict[str, str]:
         """Run, step and pipeline from TFX's contexts; every execution of a context asked for once becomes known with it."""
         if not self._knows_all_places and len(self._places.get(execution.id, {})) < 3:
-            for context in self.store.get_contexts_by_execution(execution.id):
+            for context in self._contexts(execution.id):
                 self._learn(context)
         found = self._places.get(execution.id, {})
         pipeline = found.get(PIPELINE, "")
@@ -131,6 +131,13 @@ class Archive:
             "step": found.get(NODE, execution.type).removeprefix(f"{pipeline}."),
             "pipeline": pipeline.removesuffix(PIPELINE_SUFFIX),
         }
+
+    def _contexts(self, execution: int) -> Sequence[Any]:
+        try:
+            contexts: Sequence[Any] = self.store.get_contexts_by_execution(execution)
+        except mlmd.errors.NotFoundError:  # MLMD's way to say that it has none
+            return ()
+        return contexts
 
     def _learn_all_places(self) -> None:
         for kind in (RUN, NODE, PIPELINE):
