@@ -105,6 +105,28 @@ class SourceFiles:
         return [TextFile.of(file) for file in self.files]
 
 
+@dataclass(frozen=True)
+class DigestedFile:
+    """A file of a source as it was when it was looked at: its path, its size in bytes, the digest of its bytes."""
+
+    path: str
+    size: int
+    digest: str
+
+
+@dataclass(frozen=True)
+class SourceContent:
+    """What is in a source.
+
+    Attributes:
+      fingerprint: digest of the files' paths and content and of how they are parsed, in hexadecimal.
+      files: sorted by path.
+    """
+
+    fingerprint: str
+    files: tuple[DigestedFile, ...]
+
+
 def find_files(config: SourceConfig) -> SourceFiles:
     """Lists the files and settles their format.
 
@@ -154,8 +176,8 @@ def infer_schema(config: SourceConfig) -> pa.Schema:
     return parquet_files.common_schema([file.path for file in found.files], config.declared)
 
 
-def source_fingerprint(config: SourceConfig, memo: str | None = None) -> str:
-    """Digest of the files' paths and content and of how they are parsed, in hexadecimal.
+def source_content(config: SourceConfig, memo: str | None = None) -> SourceContent:
+    """Digests the source's files.
 
     Args:
       config: the source.
@@ -164,11 +186,11 @@ def source_fingerprint(config: SourceConfig, memo: str | None = None) -> str:
     """
     known = _load_memo(memo)
     options = dataclasses.asdict(dataclasses.replace(config, name=""))
-    digests = [(file.path, _digest(file, known)) for file in find_files(config).files]
+    files = tuple(DigestedFile(file.path, file.size, _digest(file, known)) for file in find_files(config).files)
     if memo is not None:
         storage.write_text(memo, json.dumps(known, indent=0, sort_keys=True))
-    text = json.dumps([options, digests], sort_keys=True)
-    return storage.text_digest(text)
+    text = json.dumps([options, [(file.path, file.digest) for file in files]], sort_keys=True)
+    return SourceContent(storage.text_digest(text), files)
 
 
 def _load_memo(memo: str | None) -> dict[str, list[Any]]:

@@ -1,12 +1,13 @@
-"""What every output table tells ML Metadata: its name, its rows, its ledger, its digests."""
+"""What steps tell ML Metadata: of a table its name, rows, ledger and digests; of a Beam job its files and counters."""
 
 import json
 from typing import Any
 
 import pyarrow as pa
+from apache_beam.metrics.metric import MetricResults
 from tfx.types.artifact import Artifact
 
-from beam_jobs import storage
+from beam_jobs import io_lineage, storage
 from beam_jobs.table import Table
 
 
@@ -25,6 +26,39 @@ def record_table(artifact: Artifact, name: str, table: Table, content: str = "")
     artifact.set_json_value_custom_property("splits", {split: rows for split, rows in table.splits.items() if split})
     artifact.set_string_custom_property("schema_digest", schema_digest(table.schema))
     artifact.set_string_custom_property("content_digest", content or content_digest(table))
+
+
+def record_job(exec_properties: dict[str, Any], result: Any) -> None:
+    """Puts what a finished Beam job tells of itself on the step's execution.
+
+    `io_sources` and `io_sinks` are the files that its workers read and wrote, `counters` its counters' values by
+    namespace and name (`flights.read`), each as JSON; `job_id` is the job's name where it ran on a service.
+
+    Args:
+      exec_properties: as given to `Do`: TFX records what an executor adds to them, though not in its cache's key.
+      result: the pipeline's.
+    """
+    exec_properties["io_sources"] = to_json(io_lineage.sources(result))
+    exec_properties["io_sinks"] = to_json(io_lineage.sinks(result))
+    exec_properties["counters"] = to_json(_counters(result))
+    job = _job_id(result)
+    if job:
+        exec_properties["job_id"] = job
+
+
+def _counters(result: Any) -> dict[str, int]:
+    """The counters' values; those of several Beam steps under one name are one counter."""
+    found: dict[str, int] = {}
+    for counter in result.metrics().query()[MetricResults.COUNTERS]:
+        name = f"{counter.key.metric.namespace}.{counter.key.metric.name}"
+        found[name] = found.get(name, 0) + int(counter.result or 0)
+    return found
+
+
+def _job_id(result: Any) -> str:
+    """Dataflow tells it by a method; a portable runner keeps it to itself; in this process there is none."""
+    told = getattr(result, "job_id", None) or getattr(result, "_job_id", "")
+    return str(told() if callable(told) else told)
 
 
 def schema_digest(schema: pa.Schema) -> str:

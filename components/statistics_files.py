@@ -1,8 +1,10 @@
 """Where a statistics artifact keeps its splits' statistics, and how they are read."""
 
+import json
 import os
 from typing import Any
 
+from google.protobuf import wrappers_pb2
 from tensorflow_metadata.proto.v0 import statistics_pb2
 from tfx import types
 from tfx.types import artifact_utils
@@ -38,4 +40,6 @@ def column_types(statistics: types.Artifact) -> dict[str, str]:
     """Arrow types by column, as ArrowStatistics recorded them; empty for statistics of TFX's own making."""
     if not statistics.has_custom_property("columns"):
         return {}
-    return dict(statistics.get_json_value_custom_property("columns"))
+    found = statistics.get_json_value_custom_property("columns") or statistics.get_proto_custom_property("columns")
+    # Those of a wide table are a long text, which the launcher keeps as a message: some stores refuse long texts.
+    return dict(json.loads(found.value) if isinstance(found, wrappers_pb2.StringValue) else found)

@@ -14,7 +14,7 @@ from beam_jobs.errors import DataError
 from beam_jobs.folder_digest import folder_digest, folder_size
 from pipeline.cache_key import CONTEXT_TYPE, PARTS, CacheKey, identity
 from pipeline.lineage.records import plain
-from pipeline.run_facts import unindexed
+from pipeline.property_values import unindexed
 
 FULLY_READ_BYTES = 64 << 20
 """An output of up to so many bytes is read to check it; of a larger one, files and sizes are compared."""

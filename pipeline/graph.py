@@ -25,7 +25,7 @@ from components.schema_file.component import SchemaFile
 from components.schema_file.inference_mark import user_schema_digest
 from components.trainer.component import Trainer
 from pipeline import runs
-from pipeline.planning import Plan, PlannedStep
+from pipeline.planning import Plan, PlannedSource, PlannedStep
 
 
 def compose(plan: Plan, root: str, store: str, beam_args: Sequence[str]) -> Pipeline:
@@ -37,10 +37,7 @@ def compose(plan: Plan, root: str, store: str, beam_args: Sequence[str]) -> Pipe
       store: the SQLite file of ML Metadata.
       beam_args: Beam's pipeline options.
     """
-    sources = {
-        name: Ingest(to_json(vars(source.config)), source.fingerprint).with_id(name)
-        for name, source in plan.sources.items()
-    }
+    sources = {name: _ingest(source).with_id(name) for name, source in plan.sources.items()}
     prepared: dict[str, Prepare | PrepareExamples] = {}
     for name, step in plan.steps.items():
         prepared[name] = _prepare(step, sources, prepared)
@@ -101,6 +98,11 @@ def _learning(plan: Plan, examples: BaseChannel, gate: BaseNode, root: str) -> l
         trainer.outputs["model"], destination or os.path.join(root, "serving"), evaluator.outputs["blessing"]
     ).with_id("push")
     return [selector, trainer, champion, evaluator, pusher]
+
+
+def _ingest(source: PlannedSource) -> Ingest:
+    files = to_json([vars(file) for file in source.content.files])
+    return Ingest(to_json(vars(source.config)), source.content.fingerprint, files)
 
 
 def _prepare(step: PlannedStep, sources: dict[str, Ingest], prepared: dict[str, Any]) -> Prepare | PrepareExamples:

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from beam_jobs import sources, splits, sql
 from beam_jobs.errors import BraidError, listed, nearest
-from beam_jobs.sources import SourceConfig
+from beam_jobs.sources import SourceConfig, SourceContent
 from beam_jobs.sql import CheckedQuery
 from pipeline.config import ColumnSplit, HashSplit, PrepareStep, Source, TimeSplit
 from pipeline.errors import ConfigError
@@ -20,11 +20,11 @@ from pipeline.loading import Loaded
 
 @dataclass(frozen=True)
 class PlannedSource:
-    """A source with its column types frozen."""
+    """A source with its column types frozen, and what its files hold now."""
 
     config: SourceConfig
     schema: pa.Schema
-    fingerprint: str
+    content: SourceContent
 
 
 @dataclass(frozen=True)
@@ -96,10 +96,10 @@ def _source(loaded: Loaded, name: str, source: Source, memo: str | None) -> Plan
     try:
         config = _source_config(loaded, name, source)
         schema = sources.infer_schema(config)
-        fingerprint = sources.source_fingerprint(config, memo)
+        content = sources.source_content(config, memo)
     except BraidError as error:
         raise _at(loaded, ("sources", name), f"source '{name}'", error) from error
-    return PlannedSource(config, schema, fingerprint)
+    return PlannedSource(config, schema, content)
 
 
 def _source_config(loaded: Loaded, name: str, source: Source) -> SourceConfig:

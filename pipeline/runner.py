@@ -17,13 +17,14 @@ from tfx.proto.orchestration import pipeline_pb2
 
 from beam_jobs import progress
 from components.schema_file.inference_mark import is_untouched
-from pipeline import graph, interruption, launching, runs
+from pipeline import graph, interruption, launching, run_facts, runs
 from pipeline.errors import RunError, StepFailedError
 from pipeline.planning import Plan
 from pipeline.workspace import Workspace
 
+RUNNER, TARGET = "FnApiRunner", "local"
 LOCAL_BEAM = (
-    "--runner=FnApiRunner",
+    f"--runner={RUNNER}",
     "--direct_running_mode=multi_threading",
     # Named so that TFX does not package itself at every start; the in-process runner needs no container.
     "--sdk_container_image=none",
@@ -64,19 +65,20 @@ def run(plan: Plan, workspace: Workspace, watcher: Watcher, workers: int = 0) ->
         ir: pipeline_pb2.Pipeline = compiler.Compiler().compile(pipeline)
         run_name = _run_name(name)
         runtime_parameter_utils.substitute_runtime_parameter(ir, {constants.PIPELINE_RUN_ID_PARAMETER_NAME: run_name})
-        _launch_all(ir, run_name, workspace, watcher)
+        _launch_all(plan, ir, run_name, workspace, watcher)
     return runs.find_run(runs.connect(workspace.store), run_name)
 
 
-def _launch_all(ir: pipeline_pb2.Pipeline, run_name: str, workspace: Workspace, watcher: Watcher) -> None:
+def _launch_all(plan: Plan, ir: pipeline_pb2.Pipeline, run_name: str, workspace: Workspace, watcher: Watcher) -> None:
     nodes = [node.pipeline_node for node in ir.nodes]
-    facts = {**launching.code_facts(), "runner": "FnApiRunner"}
+    environment = run_facts.of_environment(RUNNER, TARGET)
+    launching.describe_run(ir, {**run_facts.of_configuration(plan.loaded), **environment})
     watcher.started(run_name, [node.node_info.id for node in nodes])
     for node in nodes:
         step = node.node_info.id
         with watcher.step(step) as listener, progress.listening(listener):
             try:
-                launching.launcher(ir, node, facts).launch()
+                launching.launcher(ir, node, {**environment, **_step_facts(plan, run_name, step)}).launch()
             except Exception as error:
                 raise StepFailedError(step, run_name, error) from error
         record = runs.find_run(runs.connect(workspace.store), run_name).step(step)
@@ -86,6 +88,15 @@ def _launch_all(ir: pipeline_pb2.Pipeline, run_name: str, workspace: Workspace, 
                 "Delete nothing by hand; `braid runs` shows what is there.",
             )
         watcher.finished(step, record)
+
+
+def _step_facts(plan: Plan, run_name: str, step: str) -> dict[str, str]:
+    """What tells an execution from all others; of a source also its path as the configuration spells it."""
+    config = plan.loaded.config
+    facts = {"run": run_name, "pipeline": config.name, "step": step}
+    if step in config.sources:
+        facts["spelling"] = run_facts.without_credentials(config.sources[step].path)
+    return facts
 
 
 def _run_name(pipeline: str) -> str:

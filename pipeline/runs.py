@@ -11,6 +11,7 @@ from ml_metadata.proto import metadata_store_pb2 as pb
 
 from beam_jobs.errors import listed, nearest
 from pipeline.errors import RunError
+from pipeline.property_values import text_of
 
 RUN_CONTEXT, NODE_CONTEXT = "pipeline_run", "node"
 _SUFFIX = "-pipeline"
@@ -193,10 +194,10 @@ def _value(value: pb.Value) -> Any:
 
         plain = json_format.MessageToDict(value.struct_value)
         return plain.get("__value__", plain)
-    found = getattr(value, kind) if kind else None
-    if isinstance(found, str) and found[:1] in ("{", "["):
-        try:
-            return json.loads(found)
-        except json.JSONDecodeError:
-            return found
-    return found
+    text = text_of(value)
+    if text is None:
+        return getattr(value, kind) if kind else None
+    try:
+        return json.loads(text) if text[:1] in ("{", "[") else text
+    except json.JSONDecodeError:
+        return text

@@ -9,6 +9,7 @@ from tfx.types import artifact_utils
 
 from beam_jobs import progress, storage
 from beam_jobs.table import Table
+from components import recording
 from components.statistics_files import statistics_path
 
 
@@ -38,13 +39,14 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         statistics.split_names = artifact_utils.encode_split_names(list(rows))
         if examples.has_property("span"):
             statistics.span = examples.span
-        self._profile(table, statistics, rows, sample_rows)
+        recording.record_job(exec_properties, self._profile(table, statistics, rows, sample_rows))
         statistics.set_json_value_custom_property("rows", rows)
         columns = {column.name: str(column.type) for column in table.schema}
         statistics.set_json_value_custom_property("columns", columns)
         statistics.set_int_custom_property("sample_rows", sample_rows)
 
-    def _profile(self, table: Table, statistics: types.Artifact, rows: dict[str, int], sample_rows: int) -> None:
+    def _profile(self, table: Table, statistics: types.Artifact, rows: dict[str, int], sample_rows: int) -> Any:
+        """Returns the job's result."""
         from components.arrow_statistics import profiling
 
         paths = {split: statistics_path(statistics, split) for split in rows}
@@ -55,3 +57,4 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         target = profiling.Target(paths, rows, exact=not sample_rows)
         with progress.original_errors(), self._make_beam_pipeline() as pipeline:
             _ = pipeline | beam.Create(chunks) | profiling.Profile(table.schema.names, target)
+        return pipeline.result

@@ -10,7 +10,7 @@ from beam_jobs import progress
 from beam_jobs.judging import JudgeExamples
 from beam_jobs.metrics import METRICS
 from beam_jobs.table import Table
-from components import blessing
+from components import blessing, recording
 from components.evaluator import evaluation
 from components.evaluator.decision import Decision, Figures
 from components.evaluator.rules import Rules
@@ -36,6 +36,7 @@ class Executor(BaseBeamExecutor):
         progress.expect(sum(table.splits[split] for split in rules.splits))
         with progress.original_errors(), self._make_beam_pipeline() as pipeline:
             _ = pipeline | judge
+        recording.record_job(exec_properties, pipeline.result)
         report, decision = evaluation.finish(plan)
         _record_metrics(measured, report, decision)
         verdict = artifact_utils.get_single_instance(output_dict["blessing"])

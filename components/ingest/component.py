@@ -16,6 +16,7 @@ class IngestSpec(ComponentSpec):
     PARAMETERS = {  # noqa: RUF012  TFX's own way to declare them, here and below
         "source": ExecutionParameter(type=str),
         "fingerprint": ExecutionParameter(type=str),
+        "files": ExecutionParameter(type=str, optional=True),
     }
     INPUTS: ClassVar[dict[str, ChannelParameter]] = {}
     OUTPUTS = {  # noqa: RUF012
@@ -30,11 +31,15 @@ class Ingest(base_beam_component.BaseBeamComponent):
     Args:
       source: a `SourceConfig` as JSON, its column types frozen.
       fingerprint: digest of the source's content: when a file changes, the step runs again.
+      files: the source's files as JSON, a list of path, size and digest, for the table to tell where it comes from;
+        the step digests them itself unless they are given.
     """
 
     SPEC_CLASS = IngestSpec
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(Executor)
 
-    def __init__(self, source: str, fingerprint: str) -> None:
+    def __init__(self, source: str, fingerprint: str, files: str | None = None) -> None:
         table, rejects = Channel(type=SourceTable), Channel(type=Rejects)
-        super().__init__(spec=IngestSpec(source=source, fingerprint=fingerprint, table=table, rejects=rejects))
+        super().__init__(
+            spec=IngestSpec(source=source, fingerprint=fingerprint, files=files, table=table, rejects=rejects)
+        )

@@ -32,8 +32,14 @@ class Executor(BaseBeamExecutor):
         else:
             with progress.original_errors(), self._make_beam_pipeline() as pipeline:
                 ingest.ingest(pipeline, config, ingest.plan(config), table.uri, refused.uri)
+            recording.record_job(exec_properties, pipeline.result)
         recording.record_table(table, config.name, Table.load(table.uri), exec_properties["fingerprint"])
+        table.set_string_custom_property("files", exec_properties.get("files") or _files(config))
         recording.record_table(refused, f"{config.name} rejects", Table.load(refused.uri))
+
+
+def _files(config: SourceConfig) -> str:
+    return recording.to_json([vars(file) for file in sources.source_content(config).files])
 
 
 def _tuples(values: dict[str, Any]) -> dict[str, Any]:

@@ -32,6 +32,7 @@ class Executor(BaseBeamExecutor):
         progress.expect(tables[config["stream"]].rows)
         with progress.original_errors(), self._make_beam_pipeline() as pipeline:
             _ = pipeline | Prepare(job, tables[config["stream"]], tables)
+        recording.record_job(exec_properties, pipeline.result)
         written = Table.load(output.uri)
         recording.record_table(output, config["step"], written)
         if isinstance(output, standard_artifacts.Examples):

@@ -19,7 +19,7 @@ from small_tables import TWO_THREADS, prepare, stored
 from beam_jobs import ingest, progress, storage
 from beam_jobs.errors import DataError
 from beam_jobs.ledger import Ledger
-from beam_jobs.sources import SourceConfig, infer_schema, source_fingerprint
+from beam_jobs.sources import SourceConfig, infer_schema, source_content
 from beam_jobs.splits import SplitByHash
 from beam_jobs.table import MANIFEST, ROW, Table, read_batches
 
@@ -196,14 +196,14 @@ def test_the_fingerprint_follows_the_content_and_reads_none_of_it(tmp_path: Path
     memo = str(tmp_path / "digests.json")
     config = SourceConfig("sales", f"{bucket.url}/in/*.csv")
     bucket.put("in/one.csv", CSV)
-    first = source_fingerprint(config, memo)
-    assert source_fingerprint(config, memo) == source_fingerprint(config) == first
+    first = source_content(config, memo)
+    assert source_content(config, memo) == source_content(config) == first
     bucket.put("in/one.csv", CSV.replace("shop 1", "shop 7"))  # the same size
-    changed = source_fingerprint(config, memo)
+    changed = source_content(config, memo)
     bucket.put("in/two.csv", CSV)
-    more = source_fingerprint(config, memo)
+    more = source_content(config, memo)
     bucket.put("in/one.csv", CSV)
-    assert len({first, changed, more, source_fingerprint(config, memo)}) == 4
+    assert len({first, changed, more, source_content(config, memo)}) == 4
     assert bucket.downloads == []
 
 

@@ -1,4 +1,5 @@
 import dataclasses
+import hashlib
 import json
 import os
 import zipfile
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from beam_jobs.errors import DataError
-from beam_jobs.sources import SourceConfig, find_files, source_fingerprint
+from beam_jobs.sources import DigestedFile, SourceConfig, find_files, source_content
 
 
 @pytest.mark.parametrize(
@@ -77,31 +78,42 @@ def aged(path: Path, text: str, seconds: float) -> None:
 def test_fingerprint_follows_content_and_options(tmp_path: Path) -> None:
     aged(tmp_path / "a.csv", "a\n1\n", 0)
     config = SourceConfig("t", str(tmp_path / "a.csv"))
-    first = source_fingerprint(config)
-    assert source_fingerprint(dataclasses.replace(config, name="u")) == first
-    assert source_fingerprint(dataclasses.replace(config, null_values=("-",))) != first
+    first = source_content(config).fingerprint
+    assert source_content(dataclasses.replace(config, name="u")).fingerprint == first
+    assert source_content(dataclasses.replace(config, null_values=("-",))).fingerprint != first
     aged(tmp_path / "a.csv", "a\n2\n", 0)
-    assert source_fingerprint(config) != first
+    assert source_content(config).fingerprint != first
+
+
+def test_content_lists_every_file_with_its_size_and_digest(tmp_path: Path) -> None:
+    for name, text in (("b.csv", "a\n1\n"), ("a.csv", "a\n22\n"), ("_no.csv", "a\n")):
+        (tmp_path / name).write_text(text)
+    files = source_content(SourceConfig("t", str(tmp_path))).files
+    digests = [hashlib.blake2b(text, digest_size=16).hexdigest() for text in (b"a\n22\n", b"a\n1\n")]
+    assert files == (
+        DigestedFile(str(tmp_path / "a.csv"), 5, digests[0]),
+        DigestedFile(str(tmp_path / "b.csv"), 4, digests[1]),
+    )
 
 
 def test_memo_spares_reading_files_that_did_not_change(tmp_path: Path) -> None:
     file, memo = tmp_path / "a.csv", str(tmp_path / "memo.json")
     aged(file, "a\n1\n", 60)
     config = SourceConfig("t", str(file))
-    first = source_fingerprint(config, memo)
-    assert source_fingerprint(config) == first
+    first = source_content(config, memo)
+    assert source_content(config) == first
     remembered = json.loads(Path(memo).read_text())
     remembered[str(file)][3] = "remembered"
     Path(memo).write_text(json.dumps(remembered))
-    assert source_fingerprint(config, memo) != first  # the memo was believed
+    assert source_content(config, memo) != first  # the memo was believed
     aged(file, "a\n2\n", 30)
-    assert source_fingerprint(config, memo) == source_fingerprint(config) != first
+    assert source_content(config, memo) == source_content(config) != first
     Path(memo).write_text("damaged")
-    assert source_fingerprint(config, memo) == source_fingerprint(config)
+    assert source_content(config, memo) == source_content(config)
 
 
 def test_memo_does_not_trust_files_written_just_now(tmp_path: Path) -> None:
     file, memo = tmp_path / "a.csv", tmp_path / "memo.json"
     aged(file, "a\n1\n", 0)
-    source_fingerprint(SourceConfig("t", str(file)), str(memo))
+    source_content(SourceConfig("t", str(file)), str(memo))
     assert json.loads(memo.read_text()) == {}

@@ -45,6 +45,13 @@ def test_ingest_and_prepare_feed_stock_statistics_and_schema(tmp_path: Path) -> 
     [written] = (tmp_path / "root").glob("SchemaGen/schema/*/schema.pbtxt")
     found = text_format.Parse(written.read_text(), schema_pb2.Schema())
     assert {feature.name for feature in found.feature} >= {"id", "kind", "fare", "dear"}
+    with metadata.Metadata(metadata.sqlite_metadata_connection_config(str(tmp_path / "metadata.sqlite"))) as handle:
+        [source] = handle.store.get_artifacts_by_type("SourceTable")
+        executions = {execution.type.rpartition(".")[2]: execution for execution in handle.store.get_executions()}
+    [file] = json.loads(source.custom_properties["files"].string_value)
+    assert (file["path"], file["size"]) == (str(tmp_path / "trips.csv"), (tmp_path / "trips.csv").stat().st_size)
+    counters = json.loads(executions["PrepareExamples"].custom_properties["counters"].string_value)
+    assert (counters["rides.read"], counters["rides.written"]) == (400, 390)
     [table] = (tmp_path / "root").glob("PrepareExamples/examples/*/table.json")
     assert json.loads(table.read_text())["ledger"] == {
         "read": 400, "rejected": 0, "filtered": 10, "merged": 0, "kept": 390, "multiplied": 0, "written": 390,
