@@ -73,7 +73,7 @@ class Archive:
             self.store.get_artifact_by_type_and_name(kind.name, name, kind.version or None)
             for kind in self.store.get_artifact_types()
         )
-        return self._known(proto for proto in found if proto)
+        return sorted(self._known(proto for proto in found if proto), key=lambda artifact: artifact.id)
 
     def artifacts_of_type(self, name: str) -> list[Artifact]:
         """Every artifact of a type, by id; none where the store has no such type."""

@@ -1,5 +1,6 @@
 """How a name that means nothing, or too much, is told: with the nearest that would mean something."""
 
+import difflib
 from collections.abc import Sequence
 
 from beam_jobs.errors import listed, nearest
@@ -56,9 +57,12 @@ def unknown_run(archive: Archive, name: str) -> LineageError:
 def nothing_called(archive: Archive, name: str) -> LineageError:
     """Nothing is called so: neither a run, a step, an artifact nor a place."""
     runs = [context.name for context in archive.runs()]
-    run = name.rstrip("/").rpartition("/")[0]
-    if run and not name.startswith("/") and nearest(run, [LATEST, *runs]):
-        return unknown_run(archive, run)
+    run, _, step = name.rstrip("/").rpartition("/")
+    if run and not name.startswith("/"):
+        close = [LATEST, *runs[-_COMPARED:]]
+        meant = difflib.get_close_matches(name, [*close, *(f"{one}/{step}" for one in close)], 1)
+        if meant:
+            return unknown_run(archive, name if meant[0] in close else run)
     newest = archive.newest_artifacts(_COMPARED)
     if not runs and not newest:
         return LineageError(f"Nothing is called '{name}': the store is empty.", "Is it the store you mean?")

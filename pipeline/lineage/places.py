@@ -13,6 +13,8 @@ _MOST_PARENTS = 8  # folders within an artifact's, such as those of a SavedModel
 def artifacts_of_path(archive: Archive, name: str) -> list[Artifact]:
     """The artifacts at a path: relative, with file://, with a slash at its end, of a file inside, or where it serves."""
     path = name.removeprefix("file://")
+    if not path:
+        return []
     whole = path.rstrip("/") if "://" in path else os.path.abspath(os.path.expanduser(path))
     pushed = pushed_versions(archive)
     for place in _and_parents(whole):

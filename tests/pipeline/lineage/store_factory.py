@@ -200,6 +200,11 @@ def _contexts(
     return [((kind, name), id_) for name, id_ in (there | dict(zip(new, made, strict=True))).items()]
 
 
+def put_run(store: mlmd.MetadataStore, run: str) -> None:
+    """Adds a run that ended before its first step."""
+    _contexts(store, "pipeline_run", [("pipeline_run", run)])
+
+
 def random_world(draw: random.Random, executions: int, pipelines: int = 3) -> World:
     """Pipelines that ran many times: from the cache, failing, tried again, sharing what they read."""
     world = World()
