@@ -4,10 +4,15 @@ import json
 import os
 import stat
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from beam_jobs import storage
 from beam_jobs.errors import DataError
+
+
+class MissingFolderError(DataError):
+    """There is no such folder or file."""
 
 
 @dataclass(frozen=True)
@@ -45,21 +50,15 @@ def folder_digest(uri: str, advance: Callable[[int], None] | None = None) -> Fol
       advance: called with the size of each file once it is read.
 
     Raises:
-      DataError: there is nothing, or something in it cannot be read.
+      MissingFolderError: there is nothing.
+      DataError: something in it cannot be read.
     """
-    path = storage.resolve(uri)
-    try:
-        found = _listed(path)
-        lines = []
-        for file in found:
+    found, lines = _listed(storage.resolve(uri)), []
+    for file in found:
+        with _readable(file.path):
             lines.append((file.relative, _content(file.path)))
-            if advance is not None:
-                advance(file.size)
-    except OSError as error:
-        raise DataError(
-            f"'{error.filename or path}' cannot be read: {error.strerror or error}.",
-            "Check that it is there and that you may read it.",
-        ) from error
+        if advance is not None:
+            advance(file.size)
     # JSON, as a file's name may hold line ends, or bytes that are no text.
     return FolderDigest(storage.text_digest(json.dumps(lines)), len(found), sum(file.size for file in found))
 
@@ -68,19 +67,33 @@ def folder_size(uri: str) -> tuple[int, int]:
     """How many files a folder holds, and their bytes in all; nothing is read.
 
     Raises:
-      DataError: there is nothing.
+      MissingFolderError: there is nothing.
+      DataError: it cannot be listed.
     """
     found = _listed(storage.resolve(uri))
     return len(found), sum(file.size for file in found)
 
 
 def _listed(path: str) -> list[_File]:
-    return sorted(_in_bucket(path) if storage.is_remote(path) else _on_disk(path), key=lambda file: file.relative)
+    with _readable(path):
+        found = _in_bucket(path) if storage.is_remote(path) else _on_disk(path)
+        return sorted(found, key=lambda file: file.relative)
+
+
+@contextmanager
+def _readable(path: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DataError(
+            f"'{str(error.filename or path).removesuffix('/**')}' cannot be read: {error.strerror or error}.",
+            "Check that it is there and that you may read it.",
+        ) from error
 
 
 def _on_disk(path: str) -> Iterator[_File]:
     if not os.path.lexists(path):
-        raise DataError(f"'{path}' does not exist.", "It was deleted or moved; run the step that writes it again.")
+        raise _missing(path)
     if not os.path.isdir(path):
         yield _File("", path, os.lstat(path).st_size)
         return
@@ -89,6 +102,12 @@ def _on_disk(path: str) -> Iterator[_File]:
         for name in (*names, *links):
             whole = os.path.join(folder, name)
             yield _File(os.path.relpath(whole, path).replace(os.sep, "/"), whole, os.lstat(whole).st_size)
+
+
+def _missing(path: str) -> MissingFolderError:
+    return MissingFolderError(
+        f"'{path}' does not exist.", "It was deleted or moved; run the step that writes it again."
+    )
 
 
 def _raise(error: OSError) -> None:
@@ -103,7 +122,7 @@ def _in_bucket(path: str) -> Iterator[_File]:
     if not inside and (alone := buckets.find(folder)):
         yield from (_File("", one, size) for one, size in alone.items())
     elif not inside:
-        raise DataError(f"'{path}' does not exist.", "It was deleted or moved; run the step that writes it again.")
+        raise _missing(path)
     for one, size in inside.items():
         yield _File(one.removeprefix(f"{folder}/"), one, size)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from beam_jobs.errors import DataError
-from beam_jobs.folder_digest import folder_digest
+from beam_jobs.folder_digest import MissingFolderError, folder_digest, folder_size
 
 if TYPE_CHECKING:
     from bucket import Bucket
@@ -27,6 +27,7 @@ def test_it_counts_every_file_and_byte(tmp_path: Path) -> None:
     found = folder_digest(str(fill(tmp_path / "x")))
     assert (found.files, found.bytes) == (5, 8)
     assert len(found.digest) == 32
+    assert folder_size(str(tmp_path / "x")) == (5, 8)
 
 
 def test_it_is_the_same_wherever_the_folder_lies(tmp_path: Path) -> None:
@@ -80,8 +81,12 @@ def test_it_tells_how_far_it_is(tmp_path: Path) -> None:
     assert sorted(read) == [0, 1, 2, 2, 3]
 
 
+def test_an_empty_folder_is_there(tmp_path: Path) -> None:
+    assert (folder_digest(str(tmp_path)).files, folder_size(str(tmp_path))) == (0, (0, 0))
+
+
 def test_what_is_gone_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="gone' does not exist") as told:
+    with pytest.raises(MissingFolderError, match="gone' does not exist") as told:
         folder_digest(str(tmp_path / "gone"))
     assert "run the step" in told.value.hint
 
@@ -105,7 +110,14 @@ def test_a_folder_of_a_bucket(bucket: "Bucket") -> None:
     before = folder_digest(f"{bucket.url}/out/7")
     assert (before.files, before.bytes) == (5, 8)
     assert before == folder_digest(f"{bucket.url}/out/7/")
+    assert folder_size(f"{bucket.url}/out/7") == (5, 8)
     bucket.put("out/7/train/a.parquet", b"aab")
     assert folder_digest(f"{bucket.url}/out/7").digest != before.digest
-    with pytest.raises(DataError, match="does not exist"):
+    with pytest.raises(MissingFolderError):
         folder_digest(f"{bucket.url}/out/8")
+
+
+def test_a_bucket_that_cannot_be_asked_is_not_taken_for_an_empty_one(bucket: "Bucket") -> None:
+    with pytest.raises(DataError, match="nowhere://out/8' cannot be read") as told:
+        folder_size("nowhere://out/8")
+    assert not isinstance(told.value, MissingFolderError)
