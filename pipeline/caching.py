@@ -7,6 +7,7 @@ from typing import Any
 
 from ml_metadata.proto import metadata_store_pb2 as pb
 from tfx.orchestration import metadata
+from tfx.proto.orchestration import execution_result_pb2
 from tfx.types import artifact_utils
 from tfx.types.artifact import Artifact
 
@@ -112,10 +113,26 @@ def _lost(artifact: Artifact) -> str:
     return "" if same else f"'{artifact.uri}' is not what it was"
 
 
-def describe(outputs: Artifacts) -> None:
-    """Records on each output what its folder holds: `tree_digest`, `bytes` and `files_count`."""
-    for artifact in (artifact for artifacts in outputs.values() for artifact in artifacts):
-        held = folder_digest(artifact.uri)
-        artifact.set_string_custom_property("tree_digest", held.digest)
-        artifact.set_int_custom_property("bytes", held.bytes)
-        artifact.set_int_custom_property("files_count", held.files)
+def describe(outputs: Artifacts, told: execution_result_pb2.ExecutorOutput) -> None:
+    """Records on each output what its folder holds: `tree_digest`, `bytes` and `files_count`.
+
+    Args:
+      outputs: as the executor was given them.
+      told: what it returned, which TFX publishes in their place.
+    """
+    protos = [artifact.mlmd_artifact for artifacts in outputs.values() for artifact in artifacts]
+    protos += [proto for artifacts in told.output_artifacts.values() for proto in artifacts.artifacts]
+    held = {uri: folder_digest(uri) for uri in {proto.uri for proto in protos}}
+    for proto in protos:
+        found = held[proto.uri]
+        proto.custom_properties["tree_digest"].string_value = found.digest
+        proto.custom_properties["bytes"].int_value = found.bytes
+        proto.custom_properties["files_count"].int_value = found.files
+
+
+def holds_files(artifact: Artifact) -> bool:
+    """Whether anything was written there."""
+    try:
+        return folder_size(artifact.uri)[0] > 0
+    except DataError:
+        return False
