@@ -15,7 +15,7 @@ from beam_jobs.errors import DataError
 from beam_jobs.folder_digest import folder_digest, folder_size
 from pipeline.cache_key import CONTEXT_TYPE, PARTS, CacheKey, identity
 from pipeline.lineage.records import plain
-from pipeline.property_values import unindexed
+from pipeline.property_values import text_of, unindexed
 
 FULLY_READ_BYTES = 64 << 20
 """An output of up to so many bytes is read to check it; of a larger one, files and sizes are compared."""
@@ -68,6 +68,19 @@ def register(handle: metadata.Metadata, key: CacheKey) -> pb.Context:
     return context
 
 
+def recorded_key(handle: metadata.Metadata, digest: str) -> CacheKey | None:
+    """The key of that digest, if a step ever had it."""
+    context = handle.store.get_context_by_type_and_name(CONTEXT_TYPE, digest) if digest else None
+    text = text_of(context.custom_properties[PARTS]) if context is not None else None
+    return CacheKey.from_json(text) if text else None
+
+
+def lost_outputs(handle: metadata.Metadata, execution: int) -> list[str]:
+    """Why outputs of an execution cannot be used; none when all are what was recorded."""
+    outputs = _outputs(handle, execution)
+    return [words for artifacts in outputs.values() for artifact in artifacts if (words := _lost(artifact))]
+
+
 def find(handle: metadata.Metadata, context: pb.Context) -> tuple[Hit | None, list[str]]:
     """The newest execution of the key whose outputs are all there, and why newer ones' cannot be used."""
     gone: list[str] = []
@@ -76,10 +89,9 @@ def find(handle: metadata.Metadata, context: pb.Context) -> tuple[Hit | None, li
     for execution in sorted(executions, key=lambda e: e.id, reverse=True):
         if execution.last_known_state not in done:
             continue
-        outputs = _outputs(handle, execution.id)
-        missing = [words for artifacts in outputs.values() for artifact in artifacts if (words := _lost(artifact))]
+        missing = lost_outputs(handle, execution.id)
         if not missing:
-            return Hit(execution.id, outputs), gone
+            return Hit(execution.id, _outputs(handle, execution.id)), gone
         gone += [words for words in missing if words not in gone]
     return None, gone
 

@@ -29,6 +29,10 @@ class LiveWatcher:
         self.width = max(len(step) for step in steps)
         self.console.print(f"Run [bold]{run}[/]: {len(steps)} steps of {escape(self.config)}")
 
+    def note(self, text: str) -> None:
+        """Prints it."""
+        self.console.print(escape(text), style="yellow")
+
     @contextmanager
     def step(self, name: str) -> Iterator[Callable[[Progress], None]]:
         """Shows rows, rejects, rate and time left while the step runs."""
@@ -47,6 +51,8 @@ class LiveWatcher:
             return
         seconds = "reused " if step.state == "CACHED" else f"{step.seconds:5.1f} s"
         self.console.print(f"{MARKS[step.state]} {name:<{self.width}} {seconds}  {escape(_outcome(step))}")
+        if unusable := step.properties.get("cache_unusable"):
+            self.console.print(f"  not taken from the cache: {escape(unusable)}", style="yellow", soft_wrap=True)
 
 
 class _RunningStep:

@@ -7,15 +7,15 @@ from typing import Any
 
 from ml_metadata.proto import metadata_store_pb2 as pb
 from tfx.orchestration import metadata
-from tfx.orchestration.local import runner_utils
-from tfx.orchestration.portable import data_types
+from tfx.orchestration.portable import data_types, execution_publish_utils
 from tfx.orchestration.portable.launcher import Launcher
 from tfx.proto.orchestration import execution_result_pb2, pipeline_pb2
 
-from pipeline import property_values, run_facts
+from pipeline import property_values, run_facts, stores
 from pipeline.errors import explain
+from pipeline.lineage.archive import RUN
 from pipeline.run_facts import Facts
-from pipeline.runs import RUN_CONTEXT
+from pipeline.store_address import StoreAddress
 
 _TOLD_BY_THE_ARTIFACT = ("files",)
 """Parameters that a step records on its output: every run that reuses that shares them."""
@@ -25,24 +25,20 @@ def describe_run(ir: pipeline_pb2.Pipeline, facts: Facts) -> None:
     """Puts facts on the run's own record: properties of the context that TFX makes for it."""
     for node in ir.nodes:
         for context in node.pipeline_node.contexts.contexts:
-            if context.type.name == RUN_CONTEXT:
+            if context.type.name == RUN:
                 for key, fact in facts.items():
                     context.properties[key].field_value.CopyFrom(property_values.value(fact))
 
 
-def launcher(ir: pipeline_pb2.Pipeline, node: pipeline_pb2.PipelineNode, facts: Facts) -> "RecordingLauncher":
-    """The launcher of one node of a compiled pipeline; `facts` become properties of its execution."""
-    deployment = runner_utils.extract_local_deployment_config(ir)
-    connection = deployment.metadata_connection_config
-    return RecordingLauncher(
-        facts,
-        pipeline_node=node,
-        mlmd_connection=metadata.Metadata(getattr(connection, connection.WhichOneof("connection_config"))),
-        pipeline_info=ir.pipeline_info,
-        pipeline_runtime_spec=ir.runtime_spec,
-        executor_spec=runner_utils.extract_executor_spec(deployment, node.node_info.id),
-        custom_driver_spec=runner_utils.extract_custom_driver_spec(deployment, node.node_info.id),
-    )
+def describe_again(store: StoreAddress, run: str, facts: Facts) -> None:
+    """Puts the facts of a resumed run on its record, and counts how often it was resumed; TFX leaves it as it is."""
+    opened = stores.open_store(store, read_only=False)
+    context = opened.get_context_by_type_and_name(RUN, run)
+    for key, fact in facts.items():
+        place = context.properties if key in context.properties else context.custom_properties
+        place[key].CopyFrom(property_values.value(fact))
+    context.custom_properties["resumed"].int_value += 1
+    opened.put_contexts([context])
 
 
 class RecordingLauncher(Launcher):
@@ -76,11 +72,14 @@ class RecordingLauncher(Launcher):
             for key, given in told.items()
             if key not in _TOLD_BY_THE_ARTIFACT
         }
-        return super()._register_or_reuse_execution(metadata_handle, contexts, input_artifacts, recorded)
+        # Every attempt is an execution of its own: TFX would take up a failed one of the same run and step.
+        return execution_publish_utils.register_execution(
+            metadata_handle, self._pipeline_node.node_info.type, contexts, input_artifacts, recorded
+        )
 
     def _run_executor(self, execution_info: data_types.ExecutionInfo) -> execution_result_pb2.ExecutorOutput:
         self._began = time.monotonic()
-        output = super()._run_executor(execution_info)
+        output = self._execute(execution_info)
         for key in _TOLD_BY_THE_ARTIFACT:
             output.execution_properties.pop(key, None)
         written = [artifact for artifacts in output.output_artifacts.values() for artifact in artifacts.artifacts]
@@ -89,6 +88,9 @@ class RecordingLauncher(Launcher):
                 properties[key].CopyFrom(property_values.unindexed(properties[key]))
         output.execution_properties["seconds"].double_value = self._seconds()
         return output
+
+    def _execute(self, execution_info: data_types.ExecutionInfo) -> execution_result_pb2.ExecutorOutput:
+        return super()._run_executor(execution_info)
 
     def _publish_failed_execution(
         self,

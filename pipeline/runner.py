@@ -1,5 +1,6 @@
 """Runs a plan step by step through TFX's launcher, locally, and tells a watcher what happens."""
 
+import copy
 import datetime
 import glob
 import logging
@@ -17,9 +18,11 @@ from tfx.proto.orchestration import pipeline_pb2
 
 from beam_jobs import progress
 from components.schema_file.inference_mark import is_untouched
-from pipeline import graph, interruption, launching, run_facts, runs
-from pipeline.errors import RunError, StepFailedError
+from pipeline import graph, interruption, launching, resuming, run_facts, runs, step_launcher, stores
+from pipeline.errors import NothingRecordedError, RunError, StepFailedError
 from pipeline.planning import Plan
+from pipeline.selection import Mode, Selection, modes
+from pipeline.step_launcher import Reuse
 from pipeline.workspace import Workspace
 
 RUNNER, TARGET = "FnApiRunner", "local"
@@ -29,6 +32,15 @@ LOCAL_BEAM = (
     # Named so that TFX does not package itself at every start; the in-process runner needs no container.
     "--sdk_container_image=none",
 )
+
+
+WHOLE = Selection()
+REUSE = {
+    Mode.RUN: Reuse.ALLOWED,
+    Mode.FORCE: Reuse.FORBIDDEN,
+    Mode.REUSE: Reuse.REQUIRED,
+    Mode.LEAVE: Reuse.ALLOWED,  # not launched
+}
 
 
 class Watcher(Protocol):
@@ -41,53 +53,105 @@ class Watcher(Protocol):
         """Around one step; what it yields is called with the step's progress."""
 
     def finished(self, name: str, step: runs.Step) -> None:
-        """A step has ended well, newly run or taken from the cache."""
+        """A step has ended well, newly run, taken from the cache, or before the run was resumed."""
+
+    def note(self, text: str) -> None:
+        """Something that the user would not expect."""
 
 
-def run(plan: Plan, workspace: Workspace, watcher: Watcher, workers: int = 0) -> runs.Run:
-    """Runs every step of the plan, taking from TFX's cache what has not changed.
+def run(plan: Plan, workspace: Workspace, watcher: Watcher, workers: int = 0, selection: Selection = WHOLE) -> runs.Run:
+    """Runs the steps of the plan, taking from the cache what has not changed.
 
     Args:
       plan: the checked configuration.
       workspace: where outputs and metadata go.
       watcher: hears of progress.
       workers: threads of the Beam jobs; 0 for one a core.
+      selection: which steps, and whether to go on with an earlier run.
 
     Raises:
-      RunError: the pipeline is already running, or (StepFailedError) a step failed.
+      RunError: the pipeline is already running, the selection cannot be met, or (StepFailedError) a step failed.
     """
     name = plan.loaded.config.name
     schema = _new_schema_taken_back(plan.schema_file)
     with workspace.exclusive(name), _leaving_nothing_unfinished(workspace, name), schema:
         retire_unfinished(workspace, name)
         args = [*LOCAL_BEAM, f"--direct_num_workers={workers or os.cpu_count() or 1}"]
-        pipeline = graph.compose(plan, workspace.pipeline_root(name), workspace.store, args)
-        ir: pipeline_pb2.Pipeline = compiler.Compiler().compile(pipeline)
-        run_name = _run_name(name)
-        runtime_parameter_utils.substitute_runtime_parameter(ir, {constants.PIPELINE_RUN_ID_PARAMETER_NAME: run_name})
-        _launch_all(plan, ir, run_name, workspace, watcher)
-    return runs.find_run(runs.connect(workspace.store), run_name)
+        composed = graph.compose(plan, workspace.pipeline_root(name), workspace.store, args)
+        compiled: pipeline_pb2.Pipeline = compiler.Compiler().compile(composed)
+        return _Launch(plan, compiled, workspace, watcher, selection).every_step()
 
 
-def _launch_all(plan: Plan, ir: pipeline_pb2.Pipeline, run_name: str, workspace: Workspace, watcher: Watcher) -> None:
-    nodes = [node.pipeline_node for node in ir.nodes]
-    environment = run_facts.of_environment(RUNNER, TARGET)
-    launching.describe_run(ir, {**run_facts.of_configuration(plan.loaded), **environment})
-    watcher.started(run_name, [node.node_info.id for node in nodes])
-    for node in nodes:
-        step = node.node_info.id
-        with watcher.step(step) as listener, progress.listening(listener):
+class _Launch:
+    """One run under way: what becomes of each node of the compiled pipeline."""
+
+    def __init__(
+        self, plan: Plan, compiled: pipeline_pb2.Pipeline, workspace: Workspace, watcher: Watcher, selection: Selection
+    ) -> None:
+        self.plan, self.workspace, self.watcher = plan, workspace, watcher
+        self.environment = {**run_facts.of_environment(RUNNER, TARGET), **workspace.facts}
+        self.nodes = [node.pipeline_node for node in compiled.nodes]
+        self.modes = modes(selection, {node.node_info.id: list(node.upstream_nodes) for node in self.nodes})
+        self.finished: dict[str, runs.Step] = {}
+        self._begin(compiled, _run_name(plan.loaded.config.name))
+        if selection.resume:
+            self._go_on(compiled, selection.resume)
+
+    def every_step(self) -> runs.Run:
+        """Launches the steps in order."""
+        told = {**run_facts.of_configuration(self.plan.loaded), **self.environment}
+        launching.describe_run(self.ir, told)
+        if self.finished:
+            launching.describe_again(self.workspace.store, self.run, told)
+        chosen = [step for step, mode in self.modes.items() if mode is not Mode.LEAVE]
+        self.watcher.started(self.run, chosen)
+        for step in chosen:
+            if step in self.finished:
+                self.watcher.finished(step, self.finished[step])
+            else:
+                self._one(step)
+        return runs.find_run(stores.open_store(self.workspace.store), self.run)
+
+    def _begin(self, compiled: pipeline_pb2.Pipeline, run: str) -> None:
+        self.run, self.ir = run, copy.deepcopy(compiled)
+        name = constants.PIPELINE_RUN_ID_PARAMETER_NAME
+        runtime_parameter_utils.substitute_runtime_parameter(self.ir, {name: run})
+        self.by_name = {node.pipeline_node.node_info.id: node.pipeline_node for node in self.ir.nodes}
+
+    def _go_on(self, compiled: pipeline_pb2.Pipeline, run: str) -> None:
+        """Goes on with a run, or begins a new one when what it has finished would come out otherwise today."""
+        found = runs.find_run(stores.open_store(self.workspace.store), run)
+        launchers = [self._launcher(step) for step in self.by_name]
+        why_not = resuming.changed(found, self.plan.loaded.config.name, launchers)
+        finished = {step.name: step for step in found.steps if step.ended_well}
+        forced = [step for step in finished if self.modes.get(step) is Mode.FORCE]
+        if forced and not why_not:
+            why_not = f"'{forced[0]}' had finished and is to run again"
+        if why_not:
+            self.watcher.note(
+                f"Run {found.name} cannot go on as it was: {why_not}. This is a new run, with what is unchanged."
+            )
+            return
+        self.finished = finished
+        self._begin(compiled, found.name)
+
+    def _launcher(self, step: str) -> step_launcher.StepLauncher:
+        facts = {**self.environment, **_step_facts(self.plan, self.run, step)}
+        return step_launcher.launcher(self.ir, self.by_name[step], facts, self.workspace.store, REUSE[self.modes[step]])
+
+    def _one(self, step: str) -> None:
+        with self.watcher.step(step) as listener, progress.listening(listener):
             try:
-                launching.launcher(ir, node, {**environment, **_step_facts(plan, run_name, step)}).launch()
+                self._launcher(step).launch()
             except Exception as error:
-                raise StepFailedError(step, run_name, error) from error
-        record = runs.find_run(runs.connect(workspace.store), run_name).step(step)
+                raise StepFailedError(step, self.run, error) from error
+        record = runs.find_run(stores.open_store(self.workspace.store), self.run).step(step)
         if record is None:
             raise RunError(
                 f"Step '{step}' did not run: its inputs are missing from the metadata store.",
                 "Delete nothing by hand; `braid runs` shows what is there.",
             )
-        watcher.finished(step, record)
+        self.watcher.finished(step, record)
 
 
 def _step_facts(plan: Plan, run_name: str, step: str) -> dict[str, str]:
@@ -113,7 +177,7 @@ def _leaving_nothing_unfinished(workspace: Workspace, pipeline: str) -> Iterator
         with interruption.uninterrupted():
             try:
                 retire_unfinished(workspace, pipeline, state)
-            except (mlmd.errors.StatusError, RuntimeError, OSError) as failure:
+            except (mlmd.errors.StatusError, RunError, RuntimeError, OSError) as failure:
                 # The store may be what failed, on a full disk for one: then the next run's start retires them.
                 logging.warning("Executions stay unfinished until the next run: %s", failure)
         raise
@@ -136,24 +200,35 @@ def _new_schema_taken_back(path: str) -> Iterator[None]:
 
 
 def retire_unfinished(workspace: Workspace, pipeline: str, state: Any = pb.Execution.CANCELED) -> int:
-    """Marks executions that a run left RUNNING when it was cut off, and removes what they and failed ones half wrote.
+    """Marks executions that a run left RUNNING when it was cut off, and removes what they half wrote.
+
+    What a step wrote that failed by itself is kept for whoever looks for the reason, until `braid lineage gc` clears it.
 
     Called under the pipeline's lock, so nothing that still runs can be hit. Returns how many were marked.
     """
-    if not os.path.exists(workspace.store):
+    try:
+        store = stores.open_store(workspace.store)
+    except NothingRecordedError:
         return 0
-    store = runs.connect(workspace.store)
     context = store.get_context_by_type_and_name("pipeline", runs.pipeline_id(pipeline))
-    executions = store.get_executions_by_context(context.id) if context else []
+    everyones = store.get_executions_by_context(context.id) if context else []
+    executions = [e for e in everyones if _is_of(workspace, e)]
     unfinished = [e for e in executions if e.last_known_state in (pb.Execution.RUNNING, pb.Execution.NEW)]
-    failed = [e for e in executions if e.last_known_state in (pb.Execution.FAILED, pb.Execution.CANCELED)]
+    ended = (pb.Execution.FAILED, pb.Execution.CANCELED)
+    failed = [e for e in executions if e.last_known_state in ended and step_launcher.KEPT not in e.custom_properties]
     # First, as it makes room: the disk that holds the store may be full.
     _remove_outputs(workspace.pipeline_root(pipeline), {e.id for e in (*unfinished, *failed)})
     for execution in unfinished:
         execution.last_known_state = state
     if unfinished:
-        store.put_executions(unfinished)
+        stores.open_store(workspace.store, read_only=False).put_executions(unfinished)
     return len(unfinished)
+
+
+def _is_of(workspace: Workspace, execution: pb.Execution) -> bool:
+    """In a store that several workspaces share, another may run the same pipeline right now."""
+    recorded = execution.custom_properties.get("workspace", pb.Value()).string_value
+    return workspace.identity in ("", recorded)
 
 
 def _remove_outputs(root: str, executions: Collection[int]) -> None:

@@ -1,6 +1,7 @@
 """The launcher of one step: taken from the cache when its content-addressed key is known; kept when it fails."""
 
 import copy
+import dataclasses
 import enum
 import os
 import sys
@@ -9,15 +10,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ml_metadata.proto import metadata_store_pb2 as pb
-from tfx.orchestration import metadata
+from tfx.orchestration import data_types_utils, metadata
 from tfx.orchestration.local import runner_utils
-from tfx.orchestration.portable import data_types, execution_publish_utils, outputs_utils
+from tfx.orchestration.portable import data_types, execution_publish_utils, inputs_utils, outputs_utils
 from tfx.orchestration.portable.mlmd import execution_lib
 from tfx.proto.orchestration import execution_result_pb2, pipeline_pb2
 
 from beam_jobs import storage
+from beam_jobs.errors import listed
 from pipeline import caching, stores
-from pipeline.cache_key import CacheKey
+from pipeline.cache_key import CacheKey, differences
 from pipeline.code_closure import code_closure
 from pipeline.code_modules import project_roots
 from pipeline.errors import RunError
@@ -26,6 +28,8 @@ from pipeline.run_facts import Facts
 from pipeline.store_address import StoreAddress
 
 TRACEBACK = "traceback.txt"
+KEPT = "traceback"
+"""The property of a failed execution, with the path of its traceback, that says that its outputs are kept."""
 
 
 class Reuse(enum.Enum):
@@ -110,16 +114,35 @@ class StepLauncher(RecordingLauncher):
         elif self._reuse is Reuse.REQUIRED:
             self._clear(info)
             raise RunError(
-                f"Step '{info.pipeline_node.node_info.id}' would have to run: nothing that it could be taken from is on record.",
+                f"Step '{self.step}' would have to run: nothing that it could be taken from is on record.",
                 "Run without --only, or ask `braid explain RUN/step` what has changed.",
             )
         return prepared
 
-    def key(self, parameters: Any, inputs: caching.Artifacts) -> CacheKey:
+    @property
+    def step(self) -> str:
+        """The node's id."""
+        return str(self._pipeline_node.node_info.id)
+
+    def key(self, parameters: Mapping[str, Any], inputs: caching.Artifacts) -> CacheKey:
         """The step's cache key, for these parameters and inputs."""
         component = self._pipeline_node.node_info.type.name
         code = _code(self._executor_path)
         return caching.key_of(component, parameters, inputs, code, str(self._facts.get("lock_digest", "")))
+
+    def changed_since(self, execution: int, cache_key: str) -> str:
+        """Why the step, its inputs being the same, would not come out as in an earlier execution; '' when it would."""
+        with self._mlmd_connection as connected:
+            recorded = caching.recorded_key(connected, cache_key)
+            lost = caching.lost_outputs(connected, execution)
+        if recorded is None:
+            return "has no cache key on record"
+        parameters = data_types_utils.build_parsed_value_dict(
+            inputs_utils.resolve_parameters_with_schema(node_parameters=self._pipeline_node.parameters)
+        )
+        now = dataclasses.replace(self.key(parameters, {}), inputs=recorded.inputs)
+        changed = [f"{found.part} '{found.name}'" for found in differences(recorded, now)]
+        return f"has changed: {listed(changed, 4)}" if changed else "; ".join(lost)
 
     def _take(self, prepared: Any, hit: caching.Hit) -> None:
         """Publishes the execution as one whose outputs are those of the hit."""
@@ -159,7 +182,7 @@ class StepLauncher(RecordingLauncher):
             return
         path = os.path.join(os.path.dirname(info.tmp_dir.rstrip("/")), TRACEBACK)
         storage.write_text(path, "".join(traceback.format_exception(error)))
-        self._add(execution_id, {"traceback": path})
+        self._add(execution_id, {KEPT: path})
         written = {key: made for key, made in info.output_dict.items() if any(caching.holds_files(a) for a in made)}
         for artifact in (artifact for made in written.values() for artifact in made):
             artifact.mlmd_artifact.state = pb.Artifact.ABANDONED

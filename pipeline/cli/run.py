@@ -1,6 +1,7 @@
 """`braid run`."""
 
 import os
+import shlex
 
 import click
 
@@ -10,7 +11,20 @@ from pipeline.cli import options
 @click.command("run")
 @options.configuration
 @options.workspace
+@options.store
 @click.option("--workers", default=0, help="Threads of the Beam jobs; 0 for one a core.")
+@click.option(
+    "--resume", metavar="RUN", default="", help="Go on with a run that failed or was cut off; `latest` is the newest."
+)
+@click.option(
+    "--from",
+    "first",
+    metavar="STEP",
+    default="",
+    help="Run this step and all that depends on it, whatever the cache holds.",
+)
+@click.option("--to", "last", metavar="STEP", default="", help="Run no step but this one and those that it depends on.")
+@click.option("--only", metavar="STEP", default="", help="Run this step alone; the others come from the cache.")
 @options.as_json
 @click.option("--verbose", is_flag=True, help="Let TFX and Beam log.")
 def command(
@@ -18,7 +32,12 @@ def command(
     overlays: tuple[str, ...],
     assignments: tuple[str, ...],
     workspace: str,
+    store: str,
     workers: int,
+    resume: str,
+    first: str,
+    last: str,
+    only: str,
     as_json: bool,
     verbose: bool,
 ) -> None:
@@ -28,18 +47,43 @@ def command(
     context = click.get_current_context()
     shows_all = verbose or context.obj["debug"]
     context.with_resource(quiet.silence(verbose))
-    from pipeline import display, loading, planning, terminal
+    from pipeline import display, loading, planning, stores, terminal
+    from pipeline.errors import RunError, StepFailedError
+    from pipeline.selection import Selection
     from pipeline.workspace import Workspace
 
     console = terminal.console(stderr=as_json)
     loaded = loading.load(config, overlays, assignments)
-    place = Workspace(os.path.abspath(workspace)).create()
+    place = Workspace(os.path.abspath(workspace), store).create()
+    stores.check_writable(place.store)
     plan = planning.plan(loaded, place.memo)
     with console.status("Loading TFX ..."), quiet.native_logs(verbose), quiet.without_stock_components():
         from pipeline import runner
-    with quiet.worker_tracebacks_held(shows_all):
-        finished = runner.run(plan, place, display.LiveWatcher(console, config), workers)
+    watcher = display.LiveWatcher(console, config)
+    try:
+        with quiet.worker_tracebacks_held(shows_all):
+            finished = runner.run(plan, place, watcher, workers, Selection(resume, first, last, only))
+    except StepFailedError as error:
+        if not isinstance(error.cause, RunError):  # the step itself failed
+            again = _arguments(overlays, assignments, workspace, store)
+            error.hint += f"\nGo on:  braid run {config}{again} --resume {error.run}"
+            error.hint += f"\nDebug:  braid debug {error.run}/{error.step}{_place(workspace, store)}"
+        raise
     if as_json:
         options.print_json(display.as_dict(finished))
     else:
         display.summary(console, finished, with_steps=False)
+
+
+def _arguments(overlays: tuple[str, ...], assignments: tuple[str, ...], workspace: str, store: str) -> str:
+    """The options of this command that decide what is run, as they would be typed again."""
+    words = [word for overlay in overlays for word in ("--overlay", overlay)]
+    words += [word for assignment in assignments for word in ("--set", assignment)]
+    return "".join(f" {shlex.quote(word)}" for word in words) + _place(workspace, store)
+
+
+def _place(workspace: str, store: str) -> str:
+    """The options that say where the run is recorded, but for an address with a password, which the environment keeps."""
+    words = [] if workspace == ".braid" else ["--workspace", workspace]
+    words += ["--store", store] if store and "://" not in store else []
+    return "".join(f" {shlex.quote(word)}" for word in words)
