@@ -12,6 +12,7 @@ import ml_metadata as mlmd
 from ml_metadata.proto import metadata_store_pb2 as pb
 
 from pipeline.lineage.records import Artifact, Event, Execution, by_key, events
+from pipeline.property_values import text_of
 
 RUN, NODE, PIPELINE = "pipeline_run", "node", "pipeline"
 PIPELINE_SUFFIX = "-pipeline"
@@ -156,7 +157,7 @@ class Archive:
 def _recorded_place(execution: pb.Execution) -> dict[str, str]:
     """Where Braid's launcher says that the execution belongs; nothing where it does not, as a stranger's parameter `run`."""
     recorded = execution.custom_properties
-    place = {key: recorded[key].string_value if key in recorded else "" for key in ("run", "step", "pipeline")}
+    place = {key: text_of(recorded[key]) or "" if key in recorded else "" for key in ("run", "step", "pipeline")}
     return place if place["run"] and place["step"] else {}
 
 

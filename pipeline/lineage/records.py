@@ -6,8 +6,9 @@ from functools import cached_property
 from typing import Any
 
 from google.protobuf import json_format
-from google.protobuf.wrappers_pb2 import StringValue
 from ml_metadata.proto import metadata_store_pb2 as pb
+
+from pipeline.property_values import text_of
 
 _INPUTS = (pb.Event.INPUT, pb.Event.DECLARED_INPUT)
 _OUTPUTS = (pb.Event.OUTPUT, pb.Event.DECLARED_OUTPUT)
@@ -143,30 +144,29 @@ def plain(properties: Any) -> dict[str, Any]:
 
 
 def _value(value: pb.Value) -> Any:
+    text = text_of(value)
+    if text is not None:
+        return _read(text)
     kind = value.WhichOneof("value")
     if kind == "struct_value":
         found = json_format.MessageToDict(value.struct_value)
         return found.get("__value__", found)
     if kind == "proto_value":
         return _unpacked(value.proto_value)
-    return _read(getattr(value, kind) if kind else None)
+    return getattr(value, kind) if kind else None
 
 
 def _unpacked(packed: Any) -> Any:
-    """A long text, which some stores take only as a message; other messages as far as their type is known."""
-    text = StringValue()
-    if packed.Unpack(text):
-        return _read(text.value)
     try:
         return json_format.MessageToDict(packed)
     except TypeError:  # a message of a program that is not loaded here
         return {"@type": packed.type_url}
 
 
-def _read(found: Any) -> Any:
-    if isinstance(found, str) and found[:1] in ("{", "["):
+def _read(text: str) -> Any:
+    if text[:1] in ("{", "["):
         try:
-            return json.loads(found)
-        except (ValueError, RecursionError):  # a text that only looks like JSON
-            return found
-    return found
+            return json.loads(text)
+        except (ValueError, RecursionError):  # it only looks like JSON
+            return text
+    return text
