@@ -26,9 +26,11 @@ def pushed_versions(archive: Archive) -> dict[str, list[Artifact]]:
     found: dict[str, list[Artifact]] = {}
     resolved = cache(os.path.realpath)
     for pushed in _pushed(archive):
-        folder, version = os.path.split(_destination(pushed))
-        place = os.path.join(folder if _is_remote(folder) else resolved(folder), version)
-        found.setdefault(place, []).append(pushed)
+        place = _destination(pushed)
+        folder, version = os.path.split(place)
+        place = place if _is_remote(place) else os.path.join(resolved(folder), version)
+        for name in {place, os.path.realpath(place)} if os.path.islink(place) else {place}:
+            found.setdefault(name, []).append(pushed)
     return found
 
 
