@@ -8,6 +8,13 @@ _DISK_FULL = (
     "database or disk is full",
     "no transaction is active",  # what ML Metadata makes of it: SQLite has rolled back by itself
 )
+_STORE_FAILED = (
+    "Concurrent writes aborted",  # another program held the lock for half a minute
+    "Failed to establish connection to Metadata storage",
+    "metadata source error",
+    "mysql_query failed",
+    "attempt to write a readonly database",
+)
 
 
 class ConfigError(BraidError):
@@ -16,6 +23,10 @@ class ConfigError(BraidError):
 
 class RunError(BraidError):
     """A run cannot start, go on or be found."""
+
+
+class NothingRecordedError(RunError):
+    """There is no metadata store yet, or it is empty."""
 
 
 class StepFailedError(RunError):
@@ -54,6 +65,12 @@ def explain(error: BaseException) -> tuple[str, str]:
     if isinstance(error, OSError) and error.filename:
         return f"'{error.filename}': {error.strerror}.", "Check that it is there and that you may read and write it."
     last = text.splitlines()[-1].strip() if text else "no message"
+    if any(sign in text for sign in _STORE_FAILED):
+        return (
+            f"The metadata store does not take any more records: {last}",
+            "See that its disk or server is up, that nothing holds it locked and that you may write to it; then run the "
+            "same command again: finished steps are not repeated.",
+        )
     return (
         f"{type(error).__name__}: {last}",
         "Braid did not expect this: it may be a bug. `--debug` shows where it happened.",

@@ -6,7 +6,6 @@ from typing import Any
 
 from tfx.dsl.components.base.base_node import BaseNode
 from tfx.dsl.components.common.resolver import Resolver
-from tfx.orchestration import metadata
 from tfx.orchestration.pipeline import Pipeline
 from tfx.types import channel_utils, standard_artifacts
 from tfx.types.channel import BaseChannel, Channel
@@ -24,17 +23,18 @@ from components.recording import to_json
 from components.schema_file.component import SchemaFile
 from components.schema_file.inference_mark import user_schema_digest
 from components.trainer.component import Trainer
-from pipeline import runs
+from pipeline import runs, stores
 from pipeline.planning import Plan, PlannedSource, PlannedStep
+from pipeline.store_address import StoreAddress
 
 
-def compose(plan: Plan, root: str, store: str, beam_args: Sequence[str]) -> Pipeline:
+def compose(plan: Plan, root: str, store: StoreAddress, beam_args: Sequence[str]) -> Pipeline:
     """Builds the TFX pipeline.
 
     Args:
       plan: the checked configuration.
       root: the folder that holds all outputs.
-      store: the SQLite file of ML Metadata.
+      store: of ML Metadata; its password does not get into the pipeline.
       beam_args: Beam's pipeline options.
     """
     sources = {name: _ingest(source).with_id(name) for name, source in plan.sources.items()}
@@ -49,7 +49,7 @@ def compose(plan: Plan, root: str, store: str, beam_args: Sequence[str]) -> Pipe
         pipeline_root=root,
         components=[*sources.values(), *prepared.values(), *checks, *learning],
         enable_cache=True,
-        metadata_connection_config=metadata.sqlite_metadata_connection_config(store),
+        metadata_connection_config=stores.connection_config(store.without_password(), read_only=False),
         beam_pipeline_args=list(beam_args),
     )
 

@@ -1,13 +1,15 @@
 """Options and fixtures that every test may use."""
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
     from bucket import Bucket
+    from servers import StoreServer
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -40,3 +42,37 @@ def bucket(
     name = f"braid-{uuid.uuid4().hex[:8]}"
     with storage_bucket(name, storage_address, tmp_path_factory.mktemp("credentials"), monkeypatch) as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> "Iterator[StoreServer]":
+    """PostgreSQL on this machine, for the tests alone; see `servers`."""
+    import servers
+
+    yield from _served(servers.postgresql_server)
+
+
+@pytest.fixture(scope="session")
+def mysql_server() -> "Iterator[StoreServer]":
+    """MariaDB on this machine, for the tests alone; see `servers`."""
+    import servers
+
+    yield from _served(servers.mysql_server)
+
+
+def _served(server: "Callable[[], AbstractContextManager[StoreServer]]") -> "Iterator[StoreServer]":
+    from debian_packages import NotAvailableError
+
+    with ExitStack() as stack:
+        try:
+            running = stack.enter_context(server())
+        except NotAvailableError as reason:
+            pytest.skip(f"NOT TESTED: no server can be run here. {reason}")
+        yield running
+
+
+@pytest.fixture(params=["postgresql", "mysql"])
+def store_server(request: pytest.FixtureRequest) -> "StoreServer":
+    """Each kind of server in turn."""
+    found: StoreServer = request.getfixturevalue(f"{request.param}_server")
+    return found

@@ -39,6 +39,14 @@ workspace = click.option(
     envvar="BRAID_WORKSPACE",
     help="The folder of outputs and metadata.",
 )
+store = click.option(
+    "--store",
+    default="",
+    metavar="ADDRESS",
+    envvar="BRAID_STORE",
+    help="The metadata store: an SQLite file, postgresql://USER@HOST/DATABASE or mysql://USER@HOST/DATABASE. "
+    "[default: the workspace's]",
+)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 
 

@@ -28,6 +28,7 @@ def silence(verbose: bool = False) -> Iterator[None]:
             return
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+        os.environ.setdefault("GLOG_minloglevel", "2")  # ML Metadata tells of every connection that it makes
         logging.disable(logging.ERROR)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -9,7 +9,9 @@ from pathlib import Path
 
 from ml_metadata.proto import metadata_store_pb2 as pb
 
-from pipeline import runs
+from pipeline import runs, stores
+from pipeline.errors import NothingRecordedError
+from pipeline.workspace import Workspace
 
 HEADER = "id,day,amount,shop,kind,late"
 TIME_SPLIT = "{by: time, column: day, eval_from: 2024-07-01, test_from: 2024-09-01}"
@@ -92,7 +94,7 @@ class Project:
 
 
 def latest(workspace: Path) -> runs.Run:
-    return runs.find_run(runs.connect(str(workspace / "metadata.sqlite")), "latest")
+    return runs.find_run(stores.open_store(Workspace(str(workspace)).store), "latest")
 
 
 def states(run: runs.Run) -> dict[str, str]:
@@ -112,11 +114,11 @@ def ledgers(run: runs.Run) -> dict[str, object]:
 
 def assert_nothing_half_written(workspace: Path, pipeline: str = "sales") -> None:
     """No execution is under way, every LIVE artifact has its files, and nothing else lies among the outputs."""
-    path = workspace / "metadata.sqlite"
-    if not path.exists():
+    try:
+        store = stores.open_store(Workspace(str(workspace)).store)
+    except NothingRecordedError:
         assert not list(_outputs(workspace / pipeline))
         return
-    store = runs.connect(str(path))
     executions = store.get_executions()
     unfinished = [e.id for e in executions if e.last_known_state in (pb.Execution.NEW, pb.Execution.RUNNING)]
     assert not unfinished
