@@ -16,6 +16,7 @@ from sales_project import SALES, Braid, Project, latest, states
 from beam_jobs.progress import Progress
 from beam_jobs.table import Table
 from pipeline import loading, planning, runner, runs
+from pipeline.lineage.records import plain
 from pipeline.workspace import Workspace
 
 WITH_USUAL = (
@@ -59,7 +60,7 @@ def store_of(project: Project) -> MetadataStore:
 
 
 def properties(record: Any) -> Properties:
-    return {**runs._values(record.properties), **runs._values(record.custom_properties)}
+    return plain(record.properties) | plain(record.custom_properties)
 
 
 def recorded(project: Project, run: str) -> dict[str, tuple[str, Properties]]:
