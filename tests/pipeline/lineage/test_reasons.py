@@ -1,0 +1,276 @@
+"""Why a step ran again or came from the cache: each part alone, and the chain back to the first cause."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ml_metadata.proto import metadata_store_pb2 as pb
+from store_factory import CONTEXTS, RECORDED, World, sqlite_store, write
+
+from pipeline.cache_key import CONTEXT_TYPE, PARTS, CacheKey
+from pipeline.lineage import reasons
+from pipeline.lineage.archive import Archive
+from pipeline.lineage.errors import LineageError
+from pipeline.lineage.execution_parts import InputArtifact
+from pipeline.lineage.reasons import Reasons
+
+OURS = {"lock_digest": "l"}
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def archive(world: World, folder: Path, change: Any = None) -> Archive:
+    store = sqlite_store(folder / "store.sqlite")
+    written = write(world, store)
+    if change:
+        change(store, written)
+    return Archive(store)
+
+
+def why(world: World, folder: Path, name: str = "run-2/train", change: Any = None) -> Reasons:
+    (found,) = reasons.why(archive(world, folder, change), name)
+    return found
+
+
+def kinds(found: Reasons) -> list[tuple[str, str]]:
+    return [(reason.kind, reason.what) for reason in found.reasons]
+
+
+def place(folder: Path, name: str) -> str:
+    (folder / name).mkdir()
+    (folder / name / "file").write_text(name)
+    return str(folder / name)
+
+
+def test_a_first_execution(world: World, tmp_path: Path) -> None:
+    world.execute("train", run="run-2")
+    found = why(world, tmp_path)
+    assert (found.earlier, found.reused, kinds(found)) == (None, False, [("first", "")])
+    assert found.reasons[0].note == "The step had never run before."
+
+
+@pytest.mark.parametrize("told", [RECORDED, CONTEXTS])
+def test_a_parameter_by_its_dotted_key(world: World, tmp_path: Path, told: str) -> None:
+    for run, rounds in (("run-1", 10), ("run-2", 12)):
+        given = {"config": json.dumps({"rounds": rounds, "deep": {"same": 1}}), "cache": run}
+        world.execute("train", run=run, told=told, properties=given if told == CONTEXTS else {**OURS, **given})
+    found = why(world, tmp_path)
+    assert found.earlier is not None and found.earlier.run == "run-1"
+    assert ("parameter", "config.rounds") in kinds(found)
+    # 'cache' is a fact of Braid's launcher; in another's pipeline it is a parameter like any.
+    assert (("parameter", "cache") in kinds(found)) == (told == CONTEXTS)
+    assert (found.reasons[0].before, found.reasons[0].after) == (10, 12) or told == CONTEXTS
+
+
+def test_a_query_is_shown_by_lines(world: World, tmp_path: Path) -> None:
+    for run, bound in (("run-1", 1), ("run-2", 2)):
+        sql = json.dumps({"sql": f"SELECT a\nWHERE b > {bound}\n"})
+        world.execute("train", run=run, properties={**OURS, "config": sql})
+    assert why(world, tmp_path).reasons[0].note.splitlines()[-2:] == ["-WHERE b > 1", "+WHERE b > 2"]
+
+
+@pytest.mark.parametrize(
+    ("digests", "words"),
+    [
+        (("aa", "bb"), "other content"),
+        (("aa", "aa"), "another artifact with the same content"),
+        (("aa", ""), "another artifact; whether its content differs is not recorded"),
+    ],
+)
+def test_an_input(world: World, tmp_path: Path, digests: tuple[str, str], words: str) -> None:
+    for run, digest in zip(("run-1", "run-2"), digests, strict=True):
+        examples = world.artifact(**({"content_digest": digest} if digest else {}))
+        world.execute("prepare", {}, {"examples": [examples]}, run=run)
+        world.execute("train", {"examples": [examples]}, run=run)
+    (reason,) = why(world, tmp_path).reasons
+    assert (reason.kind, reason.what, reason.decides, reason.note) == ("input", "examples", True, words)
+    assert reason.before == [InputArtifact(1, "Examples", "run-1/prepare", "aa")]
+    assert [one.made_by for one in reason.after] == ["run-2/prepare"]
+
+
+def test_an_input_that_there_was_none_of(world: World, tmp_path: Path) -> None:
+    world.execute("train", run="run-1")
+    world.execute("train", {"baseline": [world.artifact("Model")]}, run="run-2")
+    (reason,) = why(world, tmp_path).reasons
+    assert (reason.what, reason.before, reason.note) == ("baseline", [], "there was none before")
+
+
+def test_source_files_say_it_instead_of_the_fingerprint(world: World, tmp_path: Path) -> None:
+    for run, digest in (("run-1", "aa"), ("run-2", "bb")):
+        files = json.dumps([{"path": "/d/a.csv", "digest": digest, "size": 5}])
+        table = world.artifact("SourceTable", place(tmp_path, run), files=files)
+        world.execute("flights", {}, {"table": [table]}, run=run, properties={**OURS, "fingerprint": digest})
+    found = why(world, tmp_path, "run-2/flights")
+    assert kinds(found) == [("source file", "/d/a.csv")]
+    assert found.reasons[0].after == {"digest": "bb", "size": 5}
+
+
+def test_failed_attempts_left_nothing_to_reuse(world: World, tmp_path: Path) -> None:
+    world.execute("train", run="run-1", state="FAILED", properties={"error": "out of memory\nmore"})
+    world.execute("train", run="run-2")
+    found = why(world, tmp_path)
+    assert kinds(found) == [("first", ""), ("failed before", "run-1/train")]
+    assert (found.reasons[1].after, found.reasons[1].note) == ("FAILED", "out of memory")
+    assert found.reasons[0].note == "No earlier execution of this step ended well."
+
+
+def test_outputs_that_gc_removed(world: World, tmp_path: Path) -> None:
+    model = world.artifact("Model", place(tmp_path, "m"))
+    world.execute("train", {}, {"model": [model]}, run="run-1")
+
+    def remove_then_run_again(store: Any, written: Any) -> None:
+        (proto,) = store.get_artifacts_by_id([written.artifacts[model]])
+        proto.state = pb.Artifact.DELETED
+        store.put_artifacts([proto])
+        again = World()
+        again.execute("train", {}, {"model": [again.artifact("Model", place(tmp_path, "m2"))]}, run="run-2")
+        write(again, store)
+
+    (reason,) = why(world, tmp_path, change=remove_then_run_again).reasons
+    assert (reason.kind, reason.what, reason.after) == ("outputs gone", "run-1/train.model", "DELETED")
+    assert "removed by gc" in reason.note
+
+
+@pytest.mark.parametrize(
+    ("recorded", "lost"), [({}, "gone"), ({"files_count": 2, "bytes": 9}, "not what it was")], ids=["gone", "changed"]
+)
+def test_outputs_that_were_deleted_or_changed_by_hand(
+    world: World, tmp_path: Path, recorded: dict[str, int], lost: str
+) -> None:
+    uri = place(tmp_path, "m") if recorded else str(tmp_path / "nowhere")
+    world.execute("train", {}, {"model": [world.artifact("Model", uri, **recorded)]}, run="run-1")
+    world.execute("train", run="run-2")
+    (reason,) = why(world, tmp_path).reasons
+    assert (reason.kind, reason.after) == ("outputs gone", lost)
+
+
+def test_what_the_launcher_found_unusable_is_believed(world: World, tmp_path: Path) -> None:
+    world.execute("train", {}, {"model": [world.artifact("Model", place(tmp_path, "m"))]}, run="run-1")
+    world.execute("train", run="run-2", properties={**OURS, "cache_unusable": "'/m' is not what it was"})
+    (reason,) = why(world, tmp_path).reasons
+    assert (reason.kind, reason.note) == ("outputs gone", "'/m' is not what it was")
+
+
+def test_nothing_on_record_differs(world: World, tmp_path: Path) -> None:
+    model = world.artifact("Model", place(tmp_path, "m"))
+    world.execute("train", {}, {"model": [model]}, run="run-1", properties={**OURS, "code_commit": "a"})
+    world.execute("train", run="run-2", properties={**OURS, "code_commit": "b"})
+    found = why(world, tmp_path)
+    assert [(reason.kind, reason.what, reason.decides) for reason in found.reasons] == [
+        ("unknown", "", True),
+        ("code", "commit", False),
+    ]
+
+
+def test_one_from_the_cache_is_held_against_what_it_reused(world: World, tmp_path: Path) -> None:
+    model, other = (world.artifact("Model", place(tmp_path, name)) for name in ("m", "o"))
+    world.execute("train", {}, {"model": [model]}, run="run-0", properties={**OURS, "rounds": 1, "code_commit": "a"})
+    world.execute("train", {}, {"model": [other]}, run="run-1", properties={**OURS, "rounds": 2, "code_commit": "a"})
+    cached = {**OURS, "rounds": 1, "code_commit": "b"}
+    world.execute("train", {}, {"model": [model]}, run="run-2", state="CACHED", properties=cached)
+    found = why(world, tmp_path)
+    assert found.reused
+    assert found.earlier is not None and found.earlier.run == "run-0"
+    assert kinds(found) == [("code", "commit")]
+    assert found.deciding == ()
+
+
+def test_a_resolver_looks_up_in_every_run(world: World, tmp_path: Path) -> None:
+    for run in ("run-1", "run-2"):
+        world.execute("train", run=run, kind="tfx.Resolver")
+    assert kinds(why(world, tmp_path)) == [("looks up", "")]
+
+
+def test_the_same_step_of_another_pipeline_is_another_step(world: World, tmp_path: Path) -> None:
+    world.execute("train", run="run-1", pipeline="taxi")
+    world.execute("train", run="run-2", pipeline="flights")
+    assert kinds(why(world, tmp_path)) == [("first", "")]
+
+
+KEY = CacheKey("T", {"config": "1"}, {"examples": ["Examples x"]}, {"m:f": "1", "m:g": "1"}, {"lock": "l"})
+
+
+def with_keys(world: World, before: CacheKey, after: CacheKey) -> Any:
+    """Two runs of `train` whose launcher recorded these keys, each with inputs of its own."""
+    for run, key in (("run-1", before), ("run-2", after)):
+        given = {**OURS, "config": key.parameters["config"], "cache_key": key.digest, "code_commit": run}
+        inputs = {"examples": [world.artifact(content_digest="x")]}
+        world.execute("train", inputs, {"model": [world.artifact("Model", "/gone")]}, run=run, properties=given)
+
+    def record(store: Any, _: Any) -> None:
+        kind = store.put_context_type(pb.ContextType(name=CONTEXT_TYPE))
+        for key in {before.digest: before, after.digest: after}.values():
+            context = pb.Context(type_id=kind, name=key.digest)
+            context.custom_properties[PARTS].string_value = key.to_json()
+            store.put_contexts([context])
+
+    return record
+
+
+def test_with_keys_on_record_content_decides(world: World, tmp_path: Path) -> None:
+    code = CacheKey("T", {"config": "1"}, {"examples": ["Examples x"]}, {"m:f": "2", "m:g": "1"}, {"lock": "m"})
+    found = why(world, tmp_path, change=with_keys(world, KEY, code))
+    assert [(reason.kind, reason.what, reason.decides) for reason in found.reasons] == [
+        ("code", "m:f", True),
+        ("environment", "lock", True),
+        ("input", "examples", False),
+        ("code", "commit", False),
+    ]
+
+
+def test_with_equal_keys_it_must_be_the_outputs(world: World, tmp_path: Path) -> None:
+    found = why(world, tmp_path, change=with_keys(world, KEY, KEY))
+    assert [(reason.kind, reason.decides) for reason in found.reasons] == [
+        ("outputs gone", True),
+        ("input", False),
+        ("code", False),
+    ]
+
+
+def test_the_chain_leads_back_to_the_first_cause(world: World, tmp_path: Path) -> None:
+    for run, digest in (("run-1", "aa"), ("run-2", "bb")):
+        table = world.artifact("SourceTable", place(tmp_path, f"{run}-t"), content_digest=digest)
+        examples = world.artifact("Examples", place(tmp_path, f"{run}-e"), content_digest=f"e{digest}")
+        world.execute("flights", {}, {"table": [table]}, run=run, properties={"fingerprint": digest})
+        world.execute("prepare", {"sources": [table]}, {"examples": [examples]}, run=run)
+        world.execute("train", {"examples": [examples]}, run=run)
+    asked = archive(world, tmp_path)
+    (last,) = reasons.why(asked, "run-2/train")
+    found = reasons.chain(asked, last.execution)
+    assert [(one.execution.step, kinds(one)) for one in found] == [
+        ("train", [("input", "examples")]),
+        ("prepare", [("input", "sources")]),
+        ("flights", [("parameter", "fingerprint")]),
+    ]
+
+
+def test_a_run_is_answered_step_by_step_and_an_artifact_by_its_maker(world: World, tmp_path: Path) -> None:
+    model = world.artifact("Model", "/m")
+    world.execute("prepare", run="run-1")
+    world.execute("train", {}, {"model": [model]}, run="run-1")
+    asked = archive(world, tmp_path)
+    assert [one.execution.step for one in reasons.why(asked, "run-1")] == ["prepare", "train"]
+    assert [one.execution.step for one in reasons.why(asked, "/m")] == ["train"]
+
+
+def test_what_nothing_made_has_no_reason(world: World, tmp_path: Path) -> None:
+    world.artifact("Model", "/m")
+    with pytest.raises(LineageError, match="No execution made '/m'"):
+        reasons.why(archive(world, tmp_path), "/m")
+
+
+def test_for_programs(world: World, tmp_path: Path) -> None:
+    for run, rounds in (("run-1", 1), ("run-2", 2)):
+        world.execute("train", run=run, properties={"rounds": rounds})
+    told = why(world, tmp_path).to_dict()
+    assert json.loads(json.dumps(told)) == {
+        "execution": {"id": 2, "run": "run-2", "step": "train", "pipeline": "flights"},
+        "state": "COMPLETE",
+        "reused": False,
+        "earlier": {"id": 1, "run": "run-1", "step": "train", "pipeline": "flights"},
+        "reasons": [{"kind": "parameter", "what": "rounds", "before": 1, "after": 2, "decides": True, "note": ""}],
+    }
