@@ -11,6 +11,7 @@ from tfx.orchestration.portable import data_types, execution_publish_utils
 from tfx.orchestration.portable.launcher import Launcher
 from tfx.proto.orchestration import execution_result_pb2, pipeline_pb2
 
+from beam_jobs.shrinking import signature
 from pipeline import property_values, run_facts, stores
 from pipeline.errors import explain
 from pipeline.lineage.archive import RUN
@@ -19,6 +20,10 @@ from pipeline.store_address import StoreAddress
 
 _TOLD_BY_THE_ARTIFACT = ("files",)
 """Parameters that a step records on its output: every run that reuses that shares them."""
+
+
+PARAMETER_NAMES = "parameter_names"
+"""The fact that tells an execution's parameters from its facts."""
 
 
 def describe_run(ir: pipeline_pb2.Pipeline, facts: Facts) -> None:
@@ -66,7 +71,8 @@ class RecordingLauncher(Launcher):
         input_artifacts: Mapping[str, Sequence[Any]] | None = None,
         exec_properties: Mapping[str, Any] | None = None,
     ) -> pb.Execution:
-        told = {**self._facts, **(exec_properties or {})}
+        parameters = exec_properties or {}
+        told = {**self._facts, PARAMETER_NAMES: ",".join(sorted(parameters)), **parameters}
         recorded = {
             key: pipeline_pb2.Value(field_value=property_values.value(given)) if isinstance(given, str) else given
             for key, given in told.items()
@@ -103,6 +109,7 @@ class RecordingLauncher(Launcher):
         if error is not None:
             told, _ = explain(error)
             facts |= {"error": run_facts.without_credentials(told), "error_type": type(error).__name__}
+            facts["error_signature"] = run_facts.without_credentials(signature(error))
         self._add(execution_id, facts)
         super()._publish_failed_execution(execution_id, contexts, executor_output)
 

@@ -42,12 +42,20 @@ _NOUNS: dict[type, str] = {
 
 @dataclass(frozen=True)
 class Loaded:
-    """A configuration, the file it came from, and where its relative paths count from."""
+    """A configuration, what it was made of, and where its relative paths count from.
+
+    Attributes:
+      file: the base file.
+      overlays: files laid over it.
+      assignments: `key=value` laid over these.
+    """
 
     config: PipelineConfig
     file: str
     folder: str
     settings: settings.Settings
+    overlays: tuple[str, ...] = ()
+    assignments: tuple[str, ...] = ()
 
     def path_of(self, name: str) -> str:
         """The path of a source, resolved."""
@@ -66,7 +74,7 @@ def load(file: str, overlays: Sequence[str] = (), assignments: Sequence[str] = (
     except ValidationError as error:
         raise _worded(error, merged) from error
     _check_names(config, merged)
-    return Loaded(config, file, merged.folder, merged)
+    return Loaded(config, file, merged.folder, merged, tuple(overlays), tuple(assignments))
 
 
 def _worded(error: ValidationError, merged: settings.Settings) -> ConfigError:

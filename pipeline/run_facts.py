@@ -39,6 +39,8 @@ def of_configuration(loaded: Loaded) -> dict[str, str]:
     return {
         "config": without_credentials(json.dumps(values, sort_keys=True)),
         "config_file": os.path.abspath(loaded.file),
+        "overlays": json.dumps([os.path.abspath(path) for path in loaded.overlays]),
+        "assignments": without_credentials(json.dumps(list(loaded.assignments))),
         "braid_version": importlib.metadata.version("braid"),
     }
 

@@ -16,13 +16,14 @@ if TYPE_CHECKING:
 @click.argument("model", default="latest")
 @click.option("--all", "shows_all", is_flag=True, help="Show the columns that were not kept, too.")
 @options.workspace
+@options.store
 @options.as_json
-def command(model: str, shows_all: bool, workspace: str, as_json: bool) -> None:
+def command(model: str, shows_all: bool, workspace: str, store: str, as_json: bool) -> None:
     """Tell, for each feature of MODEL, its importance and the source columns and expressions behind it."""
     from pipeline import terminal
     from pipeline.lineage import columns
 
-    found = columns.columns_of(opened.archive(workspace), model)
+    found = columns.columns_of(opened.archive(workspace, store), model)
     if as_json:
         options.print_json(found.to_dict())
         return

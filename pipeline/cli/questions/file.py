@@ -27,8 +27,9 @@ _NOW = {
 @click.option("--row", type=click.IntRange(min=1), help="Follow one record of the file, counted from 1.")
 @click.option("--byte", type=click.IntRange(min=0), help="Follow the record that holds a byte of the file, from 0.")
 @options.workspace
+@options.store
 @options.as_json
-def command(path: str, row: int | None, byte: int | None, workspace: str, as_json: bool) -> None:
+def command(path: str, row: int | None, byte: int | None, workspace: str, store: str, as_json: bool) -> None:
     """Tell the runs, models and predictions that the source file PATH went into.
 
     PATH may be relative, absolute, a link, package://..., gs://..., a folder or a glob; a file that was moved is known
@@ -37,7 +38,7 @@ def command(path: str, row: int | None, byte: int | None, workspace: str, as_jso
     from pipeline import terminal
     from pipeline.lineage import source_files
 
-    archive = opened.archive(workspace)
+    archive = opened.archive(workspace, store)
     use = source_files.uses_of(archive, path)
     if row is not None or byte is not None:
         _one_row(archive, use, row, byte, as_json)

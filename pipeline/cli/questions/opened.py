@@ -7,10 +7,10 @@ if TYPE_CHECKING:
     from pipeline.lineage.archive import Archive
 
 
-def archive(workspace: str) -> "Archive":
-    """Opens the store of a workspace for reading."""
-    from pipeline import runs
+def archive(workspace: str, store: str = "") -> "Archive":
+    """Opens the store of a workspace, or the one of an address, for reading."""
+    from pipeline import stores
     from pipeline.lineage.archive import Archive
     from pipeline.workspace import Workspace
 
-    return Archive(runs.connect(Workspace(os.path.abspath(workspace)).store))
+    return Archive(stores.open_store(Workspace(os.path.abspath(workspace), store).store))

@@ -22,8 +22,11 @@ if TYPE_CHECKING:
 @click.option("--model", metavar="MODEL", help="Follow the rows into this model alone, and list them.")
 @click.option("--limit", default=10, show_default=True, help="How many rows to list.")
 @options.workspace
+@options.store
 @options.as_json
-def command(source: str, condition: str, model: str | None, limit: int, workspace: str, as_json: bool) -> None:
+def command(
+    source: str, condition: str, model: str | None, limit: int, workspace: str, store: str, as_json: bool
+) -> None:
     """Follow the rows of SOURCE for which CONDITION holds, such as "tailnum = 'N14228'".
 
     Names the models that must be retrained if those rows are erased. With --model, tells which of the rows reached
@@ -32,7 +35,7 @@ def command(source: str, condition: str, model: str | None, limit: int, workspac
     from pipeline import terminal
     from pipeline.lineage import naming, rows
 
-    archive = opened.archive(workspace)
+    archive = opened.archive(workspace, store)
     if model:
         followed = rows.follow(archive, naming.find_model(archive, model), source, condition)
         if as_json:

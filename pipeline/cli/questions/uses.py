@@ -10,13 +10,14 @@ from pipeline.cli.questions import opened
 @click.command("uses")
 @click.argument("column", metavar="SOURCE.COLUMN")
 @options.workspace
+@options.store
 @options.as_json
-def command(column: str, workspace: str, as_json: bool) -> None:
+def command(column: str, workspace: str, store: str, as_json: bool) -> None:
     """Tell which models use a source's column, such as flights.dep_time: in a feature, in the label, to choose rows."""
     from pipeline import terminal
     from pipeline.lineage import columns
 
-    found = columns.uses_of(opened.archive(workspace), column)
+    found = columns.uses_of(opened.archive(workspace, store), column)
     if as_json:
         options.print_json({"uses": [use.to_dict() for use in found.uses], "untold": found.untold})
         return
