@@ -1,19 +1,21 @@
 """`up` and `down`: everything that made something, everything made from it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from functools import cached_property
+from typing import Literal, TypeVar
 
 from pipeline.lineage import naming, serving, walk
 from pipeline.lineage.archive import Archive
 from pipeline.lineage.records import Artifact, Event, Execution
 
 Direction = Literal["up", "down"]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Lineage:
-    """A part of the graph, whole in one direction.
+    """A part of the graph, whole in one direction. Its records are fetched when they are first looked at.
 
     Attributes:
       subject: what was asked for.
@@ -76,15 +78,41 @@ def _fruitless(subject: naming.Subject) -> list[int]:
 def _lineage(
     archive: Archive, subject: str, direction: Direction, closure: walk.Closure, starting: list[int]
 ) -> Lineage:
-    artifacts = {artifact.id: artifact for artifact in archive.artifacts(closure.artifacts)}
-    now = serving.serving(archive) if any(a.type in ("Model", "PushedModel") for a in artifacts.values()) else {}
+    artifacts = Fetched(lambda: {found.id: found for found in archive.artifacts(closure.artifacts)}, closure.artifacts)
+    executions = Fetched(lambda: {one.id: one for one in archive.executions(closure.executions)}, closure.executions)
     return Lineage(
         subject=subject,
         direction=direction,
         start=tuple(sorted(closure.start)),
         starting=tuple(starting),
         artifacts=artifacts,
-        executions={execution.id: execution for execution in archive.executions(closure.executions)},
+        executions=executions,
         events=closure.events,
-        serving={id_: place for id_, place in now.items() if id_ in artifacts},
+        serving=Fetched(lambda: serving.serving_among(archive, artifacts)),
     )
+
+
+class Fetched(Mapping[int, T]):
+    """Records by id, fetched together once one is asked for: reading 10,000 takes longer than finding which they are."""
+
+    def __init__(self, fetch: Callable[[], Mapping[int, T]], ids: Collection[int] | None = None) -> None:
+        self._fetch, self._ids = fetch, ids
+
+    @cached_property
+    def _records(self) -> Mapping[int, T]:
+        return self._fetch()
+
+    def __getitem__(self, id_: int) -> T:
+        return self._records[id_]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._records)
+
+    def __len__(self) -> int:
+        return len(self._records if self._ids is None else self._ids)
+
+    def __contains__(self, id_: object) -> bool:
+        return id_ in (self._records if self._ids is None else self._ids)
+
+    def __repr__(self) -> str:
+        return repr(dict(self))

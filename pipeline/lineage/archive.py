@@ -17,6 +17,7 @@ from pipeline.property_values import text_of
 RUN, NODE, PIPELINE = "pipeline_run", "node", "pipeline"
 PIPELINE_SUFFIX = "-pipeline"
 _MOST_IDS = 10_000  # of one question: SQLite takes up to 32,766 values in a statement
+_MOST_RECORDS = 500  # of one question: many more take SQLite longer
 _MOST_LOOKED_UP = 100  # executions whose contexts are looked up one by one, before all contexts are read
 
 
@@ -34,7 +35,7 @@ class Archive:
 
     def artifacts(self, ids: Collection[int]) -> list[Artifact]:
         """The artifacts of these ids, by id; those that the store does not hold are left out."""
-        for some in _portions(set(ids) - self._artifacts.keys()):
+        for some in _portions(set(ids) - self._artifacts.keys(), _MOST_RECORDS):
             self._artifacts.update((proto.id, Artifact(proto)) for proto in self.store.get_artifacts_by_id(some))
         return [self._artifacts[id_] for id_ in sorted(set(ids)) if id_ in self._artifacts]
 
@@ -51,13 +52,15 @@ class Archive:
         records = (self._executions[id_].proto if id_ in self._executions else self._protos.get(id_) for id_ in ids)
         return {record.id for record in records if record and record.last_known_state == pb.Execution.CACHED}
 
-    def events_of_artifacts(self, ids: Collection[int]) -> list[Event]:
-        """What went into, and came out of, executions with these artifacts."""
-        return _flow(proto for some in _portions(ids) for proto in self.store.get_events_by_artifact_ids(some))
+    def events_of_artifacts(self, ids: Collection[int], is_input: bool | None = None) -> list[Event]:
+        """Which executions read, or wrote, these artifacts; both unless told."""
+        protos = (proto for some in _portions(ids) for proto in self.store.get_events_by_artifact_ids(some))
+        return events(protos, is_input)
 
-    def events_of_executions(self, ids: Collection[int]) -> list[Event]:
-        """What went into, and came out of, these executions."""
-        return _flow(proto for some in _portions(ids) for proto in self.store.get_events_by_execution_ids(some))
+    def events_of_executions(self, ids: Collection[int], is_input: bool | None = None) -> list[Event]:
+        """What these executions read, or wrote; both unless told."""
+        protos = (proto for some in _portions(ids) for proto in self.store.get_events_by_execution_ids(some))
+        return events(protos, is_input)
 
     def lookups(self, resolver: int) -> list[Event]:
         """What a resolver found among the artifacts of earlier runs, as if it had written it; others found nothing."""
@@ -110,7 +113,7 @@ class Archive:
         return [self._artifacts.setdefault(proto.id, Artifact(proto)) for proto in protos]
 
     def _fetch(self, executions: set[int]) -> None:
-        for some in _portions(executions - self._protos.keys()):
+        for some in _portions(executions - self._protos.keys(), _MOST_RECORDS):
             self._protos.update((proto.id, proto) for proto in self.store.get_executions_by_id(some))
 
     def _placed(self, executions: list[Any]) -> Iterator[tuple[Any, dict[str, str]]]:
@@ -161,12 +164,7 @@ def _recorded_place(execution: pb.Execution) -> dict[str, str]:
     return place if place["run"] and place["step"] else {}
 
 
-def _flow(protos: Iterable[Any]) -> list[Event]:
-    """The events, each once: MLMD has one for what a step declared and one for what it did."""
-    return list(dict.fromkeys(event for proto in protos for event in events(proto)))
-
-
-def _portions(ids: Collection[int]) -> Iterator[list[int]]:
-    every = sorted(set(ids))
-    for start in range(0, len(every), _MOST_IDS):
-        yield every[start : start + _MOST_IDS]
+def _portions(ids: Collection[int], most: int = 0) -> Iterator[list[int]]:
+    every, size = sorted(set(ids)), most or _MOST_IDS
+    for start in range(0, len(every), size):
+        yield every[start : start + size]

@@ -1,17 +1,22 @@
 """The records of a metadata store as lineage sees them: artifacts, executions and the events between them."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from google.protobuf import json_format
 from ml_metadata.proto import metadata_store_pb2 as pb
 
 from pipeline.property_values import text_of
 
-_INPUTS = (pb.Event.INPUT, pb.Event.DECLARED_INPUT)
-_OUTPUTS = (pb.Event.OUTPUT, pb.Event.DECLARED_OUTPUT)
+_KINDS = {
+    pb.Event.INPUT: True,
+    pb.Event.DECLARED_INPUT: True,
+    pb.Event.OUTPUT: False,
+    pb.Event.DECLARED_OUTPUT: False,
+}
 RESOLVER = "Resolver"
 
 
@@ -55,6 +60,11 @@ class Artifact:
     def properties(self) -> dict[str, Any]:
         """Declared and custom properties as plain values; JSON texts are read."""
         return plain(self.proto.properties) | plain(self.proto.custom_properties)
+
+    def custom(self, name: str) -> Any:
+        """One custom property as a plain value, the others left unread; None where it is not recorded."""
+        recorded = self.proto.custom_properties
+        return _value(recorded[name]) if name in recorded else None
 
 
 @dataclass(frozen=True)
@@ -115,8 +125,7 @@ class Execution:
         return plain(self.proto.properties) | plain(self.proto.custom_properties)
 
 
-@dataclass(frozen=True)
-class Event:
+class Event(NamedTuple):
     """An artifact went into an execution, or came out of it, under the name `key`."""
 
     artifact: int
@@ -125,11 +134,15 @@ class Event:
     key: str
 
 
-def events(proto: Any) -> list[Event]:
-    """The flow of data that MLMD's event tells of; none where a resolver looked something up, or a step only announced it."""
-    if proto.type not in _INPUTS and proto.type not in _OUTPUTS:
-        return []
-    return by_key(proto, proto.type in _INPUTS)
+def events(protos: Iterable[Any], is_input: bool | None = None) -> list[Event]:
+    """The flow of data that MLMD's events tell of, in one direction or both, each once.
+
+    None where a resolver looked something up, or a step only announced it. MLMD may have one event for what a step
+    declared and one for what it did, and has one for several keys.
+    """
+    kinds = _KINDS if is_input is None else {kind: into for kind, into in _KINDS.items() if into == is_input}
+    flow = [by_key(proto, kinds[proto.type]) for proto in protos if proto.type in kinds]
+    return list(dict.fromkeys(event for found in flow for event in found))
 
 
 def by_key(proto: Any, is_input: bool) -> list[Event]:

@@ -1,13 +1,13 @@
 """Which models serve now: what was pushed, held against what the folder they were pushed to says today."""
 
 import os
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from functools import cache
 
 from pipeline.lineage.archive import Archive
 from pipeline.lineage.records import Artifact
 
-PUSHED_MODEL, MODEL_KEY, CURRENT = "PushedModel", "model", "current"
+PUSHED_MODEL, MODEL, MODEL_KEY, CURRENT = "PushedModel", "Model", "model", "current"
 
 
 def serving(archive: Archive) -> dict[int, str]:
@@ -15,10 +15,18 @@ def serving(archive: Archive) -> dict[int, str]:
 
     A bucket is not asked: of what was pushed there, the highest version is taken to serve.
     """
-    places = {pushed.id: _destination(pushed) for pushed in _pushed(archive)}
-    now = _serving_versions(set(places.values()))
-    current = {id_: place for id_, place in places.items() if place in now}
-    return current | {model: current[pushed] for model, pushed in model_pushed(archive, current).items()}
+    return _current_of(archive, {pushed.id: _destination(pushed) for pushed in _pushed(archive)})
+
+
+def serving_among(archive: Archive, artifacts: Mapping[int, Artifact]) -> dict[int, str]:
+    """The same for some artifacts; of a store with many pushes, only those of these models are looked at."""
+    models = [id_ for id_, artifact in artifacts.items() if artifact.type == MODEL]
+    readers = {e.execution for e in archive.events_of_artifacts(models, is_input=True) if e.key == MODEL_KEY}
+    written = {event.artifact for event in archive.events_of_executions(readers, is_input=False)}
+    near = [*artifacts.values(), *archive.artifacts(written - artifacts.keys())]
+    places = {found.id: _destination(found) for found in near if found.type == PUSHED_MODEL and _went_out(found)}
+    current = _current_of(archive, places) if all(map(_can_be_seen, places.values())) else serving(archive)
+    return {id_: place for id_, place in current.items() if id_ in artifacts}
 
 
 def pushed_versions(archive: Archive) -> dict[str, list[Artifact]]:
@@ -36,21 +44,38 @@ def pushed_versions(archive: Archive) -> dict[str, list[Artifact]]:
 
 def model_pushed(archive: Archive, pushed: Collection[int]) -> dict[int, int]:
     """For each Model behind these PushedModel artifacts, the newest of those that it was pushed as."""
-    makers = {e.execution: e.artifact for e in archive.events_of_artifacts(pushed) if not e.is_input}
+    makers = {event.execution: event.artifact for event in archive.events_of_artifacts(pushed, is_input=False)}
     return {
         event.artifact: makers[event.execution]
-        for event in sorted(archive.events_of_executions(makers), key=lambda event: event.execution)
-        if event.is_input and event.key == MODEL_KEY
+        for event in sorted(archive.events_of_executions(makers, is_input=True), key=lambda event: event.execution)
+        if event.key == MODEL_KEY
     }
 
 
 def _pushed(archive: Archive) -> Iterable[Artifact]:
-    """PushedModel artifacts that really went somewhere: a Pusher that held its model back writes one, too."""
-    return [found for found in archive.artifacts_of_type(PUSHED_MODEL) if found.properties.get("pushed") == 1]
+    return [found for found in archive.artifacts_of_type(PUSHED_MODEL) if _went_out(found)]
+
+
+def _went_out(pushed: Artifact) -> bool:
+    """Whether it really went somewhere: a Pusher that held its model back writes an artifact, too."""
+    return bool(pushed.custom("pushed") == 1)
 
 
 def _destination(pushed: Artifact) -> str:
-    return str(pushed.properties.get("pushed_destination") or pushed.uri).rstrip("/")
+    return str(pushed.custom("pushed_destination") or pushed.uri).rstrip("/")
+
+
+def _current_of(archive: Archive, places: Mapping[int, str]) -> dict[int, str]:
+    """Those of the pushed that serve now, and their models."""
+    now = _serving_versions(set(places.values()))
+    current = {id_: place for id_, place in places.items() if place in now}
+    return current | {model: current[pushed] for model, pushed in model_pushed(archive, current).items()}
+
+
+def _can_be_seen(version: str) -> bool:
+    """Whether the disk tells what serves; else all that was ever pushed there counts."""
+    folder = os.path.dirname(version)
+    return not _is_remote(version) and (os.access(folder, os.R_OK) or not os.path.isdir(folder))
 
 
 def _serving_versions(versions: Collection[str]) -> set[str]:

@@ -31,10 +31,10 @@ def upstream(archive: Archive, start: Collection[int], executions: Collection[in
     artifacts, reached, events = set(start), set[int](), list[Event]()
     frontier, new = set(start), set(executions)
     while frontier or new:
-        outputs = _makers(archive, [e for e in archive.events_of_artifacts(frontier) if not e.is_input])
+        outputs = _makers(archive, archive.events_of_artifacts(frontier, is_input=False))
         new = (new | {event.execution for event in outputs}) - reached
         reached |= new
-        inputs = [e for e in archive.events_of_executions(new) if e.is_input]
+        inputs = archive.events_of_executions(new, is_input=True)
         frontier, new = {event.artifact for event in inputs} - artifacts, set()
         artifacts |= frontier
         events += [*outputs, *inputs]
@@ -49,10 +49,10 @@ def downstream(archive: Archive, start: Collection[int], executions: Collection[
     artifacts, reached, events = set(start), set[int](), list[Event]()
     frontier, new = set(start), set(executions)
     while frontier or new:
-        inputs = [e for e in archive.events_of_artifacts(frontier) if e.is_input]
+        inputs = archive.events_of_artifacts(frontier, is_input=True)
         new = (new | {event.execution for event in inputs}) - reached
         reached |= new
-        outputs = [e for e in archive.events_of_executions(new) if not e.is_input]
+        outputs = archive.events_of_executions(new, is_input=False)
         frontier, new = {event.artifact for event in outputs} - artifacts, set()
         artifacts |= frontier
         events += [*inputs, *outputs]

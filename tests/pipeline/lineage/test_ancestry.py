@@ -98,6 +98,15 @@ def test_artifacts_that_are_known_by_id_answer_as_their_name_does(
     assert (by_id.subject, by_id.direction) == ("one/train", direction)
 
 
+def test_records_are_fetched_when_they_are_looked_at(nights: Nights, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = Archive(nights.archive.store)
+    lineage = ancestry.up(asked, str(nights.written.artifacts[nights.report]))
+    monkeypatch.setattr(asked, "artifacts", None)
+    assert len(lineage.artifacts) == 5 and nights.written.artifacts[nights.source] in lineage.artifacts
+    monkeypatch.undo()
+    assert {one.type for one in lineage.artifacts.values()} == {"SourceTable", "Examples", "Model", "ModelEvaluation"}
+
+
 @pytest.mark.parametrize("direction", ["up", "down"])
 def test_a_wrong_name_is_refused_not_answered_with_nothing(nights: Nights, direction: str) -> None:
     with pytest.raises(LineageError, match="Did you mean 'train'"):

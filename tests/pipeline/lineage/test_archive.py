@@ -58,7 +58,7 @@ def test_contexts_are_not_asked_for_where_braid_recorded_the_place(store: mlmd.M
     written = write(_pipeline(300, RECORDED), store)
     counting = Counting(store)
     assert len(Archive(counting).executions(written.executions)) == 600
-    assert counting.asked == {"get_executions_by_id": 1}
+    assert counting.asked == {"get_executions_by_id": 2}
 
 
 def test_many_places_are_learned_context_by_context(store: mlmd.MetadataStore) -> None:
@@ -67,7 +67,7 @@ def test_many_places_are_learned_context_by_context(store: mlmd.MetadataStore) -
     counting = Counting(store)
     asked = Archive(counting)
     assert len(asked.executions(written.executions)) == 600
-    assert counting.asked == {"get_executions_by_id": 1, "get_contexts_by_type": 3, "get_executions_by_context": 303}
+    assert counting.asked == {"get_executions_by_id": 2, "get_contexts_by_type": 3, "get_executions_by_context": 303}
 
 
 def test_few_places_are_looked_up(store: mlmd.MetadataStore) -> None:
@@ -80,7 +80,8 @@ def test_few_places_are_looked_up(store: mlmd.MetadataStore) -> None:
 
 
 def test_a_record_is_fetched_once_in_portions(store: mlmd.MetadataStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(archive, "_MOST_IDS", 3)
+    for most in ("_MOST_IDS", "_MOST_RECORDS"):
+        monkeypatch.setattr(archive, most, 3)
     written = write(_pipeline(5, RECORDED), store)
     counting = Counting(store)
     asked = Archive(counting)

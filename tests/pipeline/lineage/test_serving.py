@@ -10,7 +10,7 @@ from store_factory import World, sqlite_store, write
 
 from pipeline.lineage import ancestry, naming
 from pipeline.lineage.archive import Archive
-from pipeline.lineage.serving import model_pushed, serving
+from pipeline.lineage.serving import model_pushed, serving, serving_among
 
 
 class Pushes:
@@ -50,6 +50,11 @@ class Pushes:
 
     def serving(self) -> dict[str, str]:
         found = serving(self.archive)
+        every = {one.id: one for one in self.archive.artifacts(self.written.artifacts)}
+        assert serving_among(self.archive, every) == found
+        for id_ in list(every)[:10]:
+            expected = {id_: found[id_]} if id_ in found else {}
+            assert serving_among(self.archive, {id_: every[id_]}) == expected
         labels = {id_: label for label, id_ in self.ids.items()}
         return {labels[id_]: place.removeprefix(f"{self.root}/") for id_, place in found.items()}
 
@@ -187,8 +192,8 @@ def test_ten_thousand_versions_are_looked_at_as_one_folder(pushes: Pushes, monke
     for version in range(10_000):
         pushed = pushes.world.artifact("PushedModel", pushed=1, pushed_destination=f"{pushes.root}/serving/{version}")
         pushes.labels[str(version)] = pushed
-    looks = []
+    archive, looks = pushes.archive, []
     listed = os.listdir
     monkeypatch.setattr(os, "listdir", lambda folder: looks.append(folder) or listed(folder))
-    assert set(pushes.serving()) == {"model last", "pushed last"}
+    assert set(serving(archive)) == {pushes.ids["model last"], pushes.ids["pushed last"]}
     assert looks == [str(pushes.root / "serving")]

@@ -98,6 +98,7 @@ def test_up_and_down_equal_the_closure_of_what_was_built(
     written = write(world, store)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(archive, "_MOST_IDS", portion)
+        patch.setattr(archive, "_MOST_RECORDS", portion)
         patch.setattr(archive, "_MOST_LOOKED_UP", draw.choice((0, 3, 100)))
         every = range(len(world.artifacts))
         several = [set(draw.sample(every, draw.randrange(len(every) + 1))) for _ in range(3)]
