@@ -26,7 +26,7 @@ LOOPBACK = "127.0.0.1"
 OWNER, READER = "braid", "reader"
 PASSWORD = "s3cret/p@ss:w'o\\rd %"
 """With everything in it that a URL, a connection string or SQL might trip over."""
-DATABASES = ("braid", "runs", "empty", "shared", "older", "newer", "partial")
+DATABASES = ("braid", "runs", "lineage", "empty", "shared", "older", "newer", "partial")
 """`older` and `newer` are of another schema version, `partial` lacks tables; the others are empty."""
 SECONDS = 60
 

@@ -69,10 +69,12 @@ class Archive:
 
     def artifacts_at(self, uri: str) -> list[Artifact]:
         """The artifacts with exactly this URI."""
-        return self._known(self.store.get_artifacts_by_uri(uri))
+        return self._known(self.store.get_artifacts_by_uri(uri)) if _may_be_asked(uri) else []
 
     def artifacts_named(self, name: str) -> list[Artifact]:
         """The artifacts of that name; each type may have one."""
+        if not _may_be_asked(name):
+            return []
         found = (
             self.store.get_artifact_by_type_and_name(kind.name, name, kind.version or None)
             for kind in self.store.get_artifact_types()
@@ -101,6 +103,8 @@ class Archive:
 
     def run(self, name: str) -> Any:
         """The context of one run, or nothing."""
+        if not _may_be_asked(name):
+            return next((context for context in self.runs() if context.name == name), None)
         return self.store.get_context_by_type_and_name(RUN, name)
 
     def executions_of(self, context: Any) -> list[Execution]:
@@ -162,6 +166,11 @@ def _recorded_place(execution: pb.Execution) -> dict[str, str]:
     recorded = execution.custom_properties
     place = {key: text_of(recorded[key]) or "" if key in recorded else "" for key in ("run", "step", "pipeline")}
     return place if place["run"] and place["step"] else {}
+
+
+def _may_be_asked(text: str) -> bool:
+    """Whether the text may go into a query: MLMD's client for PostgreSQL lets a backslash break out of its quotes."""
+    return "\\" not in text
 
 
 def _portions(ids: Collection[int], most: int = 0) -> Iterator[list[int]]:

@@ -7,10 +7,15 @@ import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ml_metadata as mlmd
 from ml_metadata.proto import metadata_store_pb2 as pb
+
+from pipeline.stores import open_store
+
+if TYPE_CHECKING:
+    from servers import StoreServer
 
 TYPES = ("SourceTable", "Examples", "Schema", "ExampleStatistics", "Model", "ModelBlessing", "PushedModel")
 RECORDED, CONTEXTS, NOWHERE = "recorded", "contexts", "nowhere"
@@ -113,6 +118,11 @@ def sqlite_store(path: Path) -> mlmd.MetadataStore:
     config.sqlite.filename_uri = str(path)
     config.sqlite.connection_mode = pb.SqliteMetadataSourceConfig.READWRITE_OPENCREATE
     return mlmd.MetadataStore(config)
+
+
+def server_store(server: "StoreServer") -> mlmd.MetadataStore:
+    """Opens the store in a server's database for lineage, made where it is not there."""
+    return open_store(server.address("lineage"), read_only=False)
 
 
 def write(world: World, store: mlmd.MetadataStore) -> Written:

@@ -224,6 +224,16 @@ def test_runs_are_told_oldest_first(store: mlmd.MetadataStore) -> None:
     assert [run.name for run in Archive(store).runs()] == ["b", "c", "a"]
 
 
+def test_a_backslash_never_reaches_a_query(store: mlmd.MetadataStore) -> None:
+    """On PostgreSQL it would end the quoted text, and the rest would be run as SQL."""
+    put_run(store, "a\\b")
+    counting = Counting(store)
+    asked = Archive(counting)
+    assert asked.run("a\\b").name == "a\\b" and asked.run("a\\c") is None
+    assert asked.artifacts_at("\\'; DROP TABLE Artifact; --") == asked.artifacts_named("\\") == []
+    assert counting.asked == {"get_contexts_by_type": 2}
+
+
 def test_nothing_is_written(tmp_path: Path) -> None:
     path = tmp_path / "store.sqlite"
     written = write(_pipeline(5, CONTEXTS), sqlite_store(path))

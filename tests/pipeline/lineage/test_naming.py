@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from store_factory import CONTEXTS, World, put_run, sqlite_store, write
+from store_factory import CONTEXTS, World, put_run, server_store, sqlite_store, write
 
 from beam_jobs.errors import BraidError
 from pipeline.lineage import ancestry, naming
@@ -33,9 +33,9 @@ class Named:
         return str(refusal.value)
 
 
-@pytest.fixture(scope="module")
-def named(tmp_path_factory: pytest.TempPathFactory) -> Named:
-    """Two nights of a pipeline, the second after a failure, and what is pushed to a folder."""
+@pytest.fixture(scope="module", params=["sqlite", "postgresql_server", "mysql_server"])
+def named(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Named:
+    """Two nights of a pipeline, the second after a failure, and what is pushed to a folder; in each kind of store."""
     root = tmp_path_factory.mktemp("named")
     (root / "train" / "model" / "deep" / "er").mkdir(parents=True)
     (root / "train" / "model" / "model.ubj").touch()
@@ -80,7 +80,8 @@ def named(tmp_path_factory: pytest.TempPathFactory) -> Named:
     world.execute("train", {"examples": [table]}, {"model": [other]}, run="night/1/push")
     for run in ("2", "7700"):
         world.execute("ingest", {}, {"table": [artifact(f"of {run}", "SourceTable", f"{root}/{run}")]}, run=run)
-    store = sqlite_store(root / "store.sqlite")
+    sqlite = request.param == "sqlite"
+    store = sqlite_store(root / "store.sqlite") if sqlite else server_store(request.getfixturevalue(request.param))
     put_run(store, "cut off")
     written = write(world, store)
     return Named(Archive(store), root, {label: written.artifacts[number] for label, number in ids.items()})

@@ -2,11 +2,12 @@
 
 import random
 from collections.abc import Iterable
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from store_factory import NOWHERE, RECORDED, World, Written, random_world, sqlite_store, write
+from store_factory import NOWHERE, RECORDED, World, Written, random_world, server_store, sqlite_store, write
 
 from pipeline.lineage import ancestry, archive, walk
 from pipeline.lineage.archive import Archive
@@ -106,15 +107,9 @@ def test_up_and_down_equal_the_closure_of_what_was_built(
         _labels_agree(world, written, Archive(store))
 
 
-@pytest.mark.parametrize("kind", ["sqlite"])
-def test_twenty_pipelines_in_one_store(
-    kind: str, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
-) -> None:
-    store = (
-        sqlite_store(tmp_path_factory.mktemp("walk") / "store.sqlite")
-        if kind == "sqlite"
-        else request.getfixturevalue(kind)
-    )
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql_server", "mysql_server"])
+def test_twenty_pipelines_in_one_store(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    store = sqlite_store(tmp_path / "store.sqlite") if kind == "sqlite" else server_store(request.getfixturevalue(kind))
     for seed in (1, 2):  # the second behind the first: other ids, and shared runs and steps
         draw = random.Random(seed)
         world = random_world(draw, 600, pipelines=20)
