@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from beam_jobs import io_lineage
 from beam_jobs.duck import quote
-from beam_jobs.table import Table, read_batches
+from beam_jobs.table import Table, read_table
 
 _INCOMING = "braid_incoming"
 
@@ -17,11 +17,14 @@ def load(
 ) -> None:
     """Copies the named columns of each table into the connection's database, under the table's name."""
     for name, table in tables.items():
-        narrow = pa.schema([table.schema.field(column) for column in columns[name]])
-        batches = [batch.cast(narrow) for split in table.splits for batch in read_batches(table, split, columns[name])]
-        connection.register(_INCOMING, pa.Table.from_batches(batches, narrow))
-        connection.execute(f"CREATE TABLE {quote(name)} AS SELECT * FROM {_INCOMING}")
-        connection.unregister(_INCOMING)
+        put(connection, name, read_table(table, columns[name]))
+
+
+def put(connection: duckdb.DuckDBPyConnection, name: str, rows: pa.Table) -> None:
+    """Copies rows into the connection's database as the table of that name, in place of one that is there."""
+    connection.register(_INCOMING, rows)
+    connection.execute(f"CREATE OR REPLACE TABLE {quote(name)} AS SELECT * FROM {_INCOMING}")
+    connection.unregister(_INCOMING)
 
 
 def report(tables: Mapping[str, Table]) -> None:

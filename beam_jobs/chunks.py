@@ -36,6 +36,11 @@ class Chunk:
     row_groups: tuple[int, ...]
     row_base: int | None
 
+    @property
+    def words(self) -> str:
+        """Where its rows stand, for messages."""
+        return f"rows {self.first_row + 1:,} to {self.first_row + self.rows:,} of '{self.path}'"
+
 
 def chunk_rows_for(rows: int) -> int:
     """Rows a chunk for a table of so many: smaller chunks where the table is small, so that every worker gets some."""

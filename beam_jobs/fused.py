@@ -2,7 +2,9 @@
 
 import functools
 import os
+import threading
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import apache_beam as beam
 import duckdb
@@ -10,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from beam_jobs import broadcast, duck, io_lineage, progress, storage
+from beam_jobs import broadcast, capture, duck, io_lineage, progress, storage
 from beam_jobs.chunks import Chunk, read_chunk, where_stood
-from beam_jobs.errors import BraidError, DataError
+from beam_jobs.errors import DataError
 from beam_jobs.kernel import PrepareConfig, QueryFailure, Stretch, query_batches, refused, run_query
 from beam_jobs.progress import Progress
 from beam_jobs.publish import ChunkReport
@@ -22,6 +24,20 @@ from beam_jobs.table import ROW, Table
 
 _PLACE = "file_row_number"
 _RUNTIME_FILE = "braid_chunk"
+_through_arrow = threading.Event()
+
+
+@contextmanager
+def batches_in_sight() -> Iterator[None]:
+    """Around a job on the in-process runner, for debugging: every chunk is read into Arrow, so that `run_query` has it.
+
+    The answers are the same as where DuckDB reads the file itself, which is faster.
+    """
+    _through_arrow.set()
+    try:
+        yield
+    finally:
+        _through_arrow.clear()
 
 
 class RunChunk(beam.DoFn):
@@ -40,7 +56,9 @@ class RunChunk(beam.DoFn):
         """Opens the worker's database and loads the broadcast tables, once."""
         local = [path for path in map(self.stream.path, self.stream.parts) if not storage.is_remote(path)]
         self._connection = duck.connect(local)
-        broadcast.load(self._connection, self.broadcasts, self.config.query.columns)
+        describe = functools.partial(capture.broadcast_tables, self.config, self.broadcasts)
+        with capture.capturing(self.config.root, describe):
+            broadcast.load(self._connection, self.broadcasts, self.config.query.columns)
 
     def start_bundle(self) -> None:
         """Reports the broadcast tables' files: Beam counts nothing before the first bundle."""
@@ -52,20 +70,20 @@ class RunChunk(beam.DoFn):
 
     def process(self, chunk: Chunk) -> Iterator[ChunkReport]:
         """Yields the chunk's report."""
-        try:
-            yield self._run(chunk)
-        except BraidError as error:
-            raise progress.failed(error) from error
+        describe = functools.partial(capture.chunk_of_step, self.config, self.stream, self.broadcasts, chunk)
+        with capture.capturing(self.config.root, describe):
+            report = self._run(chunk)
+        yield report
 
     def _run(self, chunk: Chunk) -> ChunkReport:
         io_lineage.reads(chunk.path)
         source = ChunkSource(self._connection, self.config, self.stream, chunk)
-        words = f"rows {chunk.first_row + 1:,} to {chunk.first_row + chunk.rows:,} of '{chunk.path}'"
         where = functools.partial(where_stood, self.stream)
-        stretch = Stretch(chunk.number, chunk.first_row, chunk.rows, source.row_ids, words, where)
-        source.register(chunk.first_row, chunk.first_row + chunk.rows)
+        stretch = Stretch(chunk.number, chunk.first_row, chunk.rows, source.row_ids, chunk.words, where)
+        if source.rows is None:
+            source.register(chunk.first_row, chunk.first_row + chunk.rows)
         try:
-            report = run_query(self._connection, self.config, stretch)
+            report = run_query(self._connection, self.config, stretch, source.rows)
         except QueryFailure as failure:
             raise self._blame(source, stretch, failure) from failure
         finally:
@@ -88,6 +106,9 @@ class ChunkSource:
     """The rows of a chunk as the connection's table of the stream's name, `_at` last: the row's number in the file.
 
     DuckDB reads a local file itself; anything else, and files that it would read as other types, come through Arrow.
+
+    Attributes:
+      rows: those of the chunk, where they come through Arrow.
     """
 
     def __init__(
@@ -98,14 +119,14 @@ class ChunkSource:
         self._columns = config.query.stream_columns
         self._schema = pa.schema([stream.schema.field(name) for name in self._columns])
         self._chunk = chunk
-        self._rows = self._read() if not self._duckdb_reads_it() else None
+        self.rows = self._read() if not self._duckdb_reads_it() else None
         self._stored_ids = self._read_row_ids() if chunk.row_base is None else None
 
     def register(self, start: int, stop: int) -> None:
         """Shows the query the file's rows from `start` up to `stop`."""
-        if self._rows is not None:
+        if self.rows is not None:
             first = self._chunk.first_row
-            self.connection.register(_RUNTIME_FILE, self._rows.slice(start - first, stop - start))
+            self.connection.register(_RUNTIME_FILE, self.rows.slice(start - first, stop - start))
             source = f"SELECT * FROM {_RUNTIME_FILE}"
         else:
             source = (
@@ -116,10 +137,10 @@ class ChunkSource:
 
     def unregister(self) -> None:
         """Lets go of rows held in memory."""
-        if self._rows is not None:
-            self.connection.execute(f"DROP VIEW {self._name}")
+        if self.rows is not None:
+            self.connection.execute(f"DROP VIEW IF EXISTS {self._name}")
             self.connection.unregister(_RUNTIME_FILE)
-            self._rows = None
+            self.rows = None
 
     def row_ids(self, at: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """`_row` of each `_at`."""
@@ -137,7 +158,12 @@ class ChunkSource:
     def _duckdb_reads_it(self) -> bool:
         path = self._chunk.path
         # DuckDB would take these characters of a name for a pattern.
-        if storage.is_remote(path) or any(sign in path for sign in "*?[") or not os.path.exists(path):
+        if (
+            _through_arrow.is_set()
+            or storage.is_remote(path)
+            or any(sign in path for sign in "*?[")
+            or not os.path.exists(path)
+        ):
             return False
         if any(name.lower() in (_PLACE, CARRY) for name in self._schema.names):
             return False

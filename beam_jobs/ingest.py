@@ -1,15 +1,18 @@
 """Ingest: text files become a table in Parquet and a table of rejects, by one Beam job over chunks."""
 
 import dataclasses
+import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import apache_beam as beam
 import pyarrow as pa
 
-from beam_jobs import csv_format, io_lineage, parquet_files, publish, rejects, sources
+from beam_jobs import capture, csv_format, io_lineage, parquet_files, publish, rejects, sources
+from beam_jobs.capture import Described
 from beam_jobs.csv_format import CsvParser
 from beam_jobs.errors import BraidError, DataError
+from beam_jobs.failures import KeptTable, Raised
 from beam_jobs.json_lines import JsonParser
 from beam_jobs.ledger import Ledger
 from beam_jobs.parts import ROW_FIELD, PartWriter
@@ -190,11 +193,15 @@ class _IngestChunks(beam.DoFn):
         self.target = target
 
     def process(self, chunk: TextChunk) -> Iterator[ChunkOutcome]:
-        try:
-            yield ingest_chunk(chunk, self.target)
-        except BraidError as error:
-            failed(error)
-            raise
+        with capture.capturing(self.target.table_root, functools.partial(_described, chunk, self.target)):
+            outcome = ingest_chunk(chunk, self.target)
+        yield outcome
+
+
+def _described(chunk: TextChunk, target: IngestTarget, error: Raised) -> Described:
+    table = KeptTable(target.plan.schema, target.table_root)
+    parameters = {"source": dataclasses.asdict(target.config), "format": target.plan.format}
+    return capture.text_of_source(target.config.name, table, chunk, parameters, error)
 
 
 def _publish_once(target: IngestTarget, outcomes: Sequence[ChunkOutcome]) -> Iterator[Ledger]:

@@ -4,7 +4,9 @@ A chunk of the examples is read, scored and counted by one fused function; what 
 merge in any order. Which values of the slice columns are frequent enough for a slice is counted first.
 """
 
+import functools
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from beam_jobs import io_lineage, jackknife, metrics, progress, storage
+from beam_jobs import capture, failures, io_lineage, jackknife, metrics, progress, storage
 from beam_jobs.chunks import Chunk, chunks_of, read_chunk
 from beam_jobs.errors import BraidError, DataError, listed, nearest
 from beam_jobs.judgement import CANDIDATE, Question, SliceKey, Tallies, Tally, merge_tallies, report
@@ -267,7 +269,9 @@ class _JudgeChunk(beam.DoFn):
         rows = 0
         columns = dict.fromkeys((*self.judging.columns, *self.judging.slices, ROW))
         for batch in read_chunk(chunk, list(columns)):
-            judged = judge_batch(batch, chunk.split, self.judging, self.predictors, slices)
+            describe = functools.partial(capture.batch_of_job, self.judging.job, batch, chunk, rows)
+            with capture.capturing(os.path.dirname(self.judging.output), describe):
+                judged = judge_batch(batch, chunk.split, self.judging, self.predictors, slices)
             tallies = merge_tallies([tallies, judged])
             rows += batch.num_rows
         return tallies, rows
@@ -292,6 +296,7 @@ class _MergeTallies(beam.CombineFn):
 def _write_report(tallies: Tallies, slices: Slices, judging: Judging) -> str:
     with _kept_errors():
         found = report(tallies, slices, judging.question)
+    failures.discard(os.path.dirname(judging.output))  # attempts of a job that ends well
     storage.write_text(judging.output, json.dumps(found, indent=1, allow_nan=False))
     io_lineage.writes(judging.output)
     return judging.output

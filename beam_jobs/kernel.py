@@ -1,8 +1,8 @@
 """One run of a step's query over one stretch of its stream: batches out, splits, `_row`, ledger."""
 
 import re
-from collections.abc import Callable, Generator
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,15 +11,15 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from beam_jobs import duck, publish
+from beam_jobs import duck, publish, splits
 from beam_jobs.errors import DataError, listed
 from beam_jobs.ledger import Ledger
 from beam_jobs.parts import AttemptWriter
 from beam_jobs.publish import ChunkReport
 from beam_jobs.row_counts import RowCounts, aggregate_ledger
 from beam_jobs.splits import Split, time_range
-from beam_jobs.sql import CARRY, CheckedQuery
-from beam_jobs.table import ROW_GROUP_ROWS, ROW_PLACE_BITS
+from beam_jobs.sql import CARRY, CheckedQuery, check_query
+from beam_jobs.table import ROW, ROW_GROUP_ROWS, ROW_PLACE_BITS
 
 TIME_RANGE = "time_range"
 """The note of a chunk with the first and last time of the splitting column."""
@@ -48,6 +48,29 @@ class PrepareConfig:
     split: Split | None = None
     chunk_rows: int = 0
     partition_rows: int = 250_000
+
+    def to_json(self) -> dict[str, Any]:
+        """The step as its component's parameter: what the user configured, the query as written."""
+        return {
+            "step": self.step,
+            "stream": self.query.stream,
+            "sql": self.query.text,
+            "partition_by": list(self.query.partition_by),
+            "fan_out": self.fan_out,
+            "split": splits.to_json(self.split) if self.split else None,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any], schemas: Mapping[str, pa.Schema], root: str) -> "PrepareConfig":
+        """The step of a component's parameter, its query checked against the tables that it may read.
+
+        Raises:
+          SqlError: the query is refused.
+          DataError: the split cannot be.
+        """
+        query = check_query(data["step"], data["sql"], data["stream"], schemas, data["partition_by"])
+        split = splits.from_json(data["split"]) if data["split"] else None
+        return cls(data["step"], query, root, fan_out=data["fan_out"], split=split)
 
 
 @dataclass(frozen=True)
@@ -134,11 +157,18 @@ class _Run:
 
 
 def run_query(
-    connection: duckdb.DuckDBPyConnection, config: PrepareConfig, stretch: Stretch, order_by: str = ""
+    connection: duckdb.DuckDBPyConnection,
+    config: PrepareConfig,
+    stretch: Stretch,
+    batch: pa.Table | None,
+    order_by: str = "",
 ) -> ChunkReport:
-    """Runs the step's query on what is registered in the connection and writes the output as one attempt.
+    """Runs the step's query on one batch of its stream and writes the output as one attempt.
+
+    The query's other tables are in the connection.
 
     Args:
+      batch: the rows of the stream, `_at` last; None where DuckDB reads them itself, by a view of the stream's name.
       order_by: what the job orders the output by, for an answer that does not depend on DuckDB's hash tables.
 
     Raises:
@@ -149,16 +179,43 @@ def run_query(
     run = _Run(config, stretch, RowCounts(stretch.first, stretch.rows) if query.carries else None)
     attempt = publish.new_attempt(stretch.number)
     sql = f"SELECT * FROM (\n{query.sql}\n) ORDER BY {order_by}" if order_by else query.sql
-    with AttemptWriter(config.root, attempt, stretch.number, query.output, config.split) as writer:
-        with closing(query_batches(connection, sql)) as batches:
-            for batch in batches:
-                _write(run, writer, batch)
+    with (
+        _shown_as(connection, query.stream, batch),
+        AttemptWriter(config.root, attempt, stretch.number, query.output, config.split) as writer,
+    ):
+        with closing(query_batches(connection, sql)) as outputs:
+            for output in outputs:
+                _write(run, writer, output)
                 if run.explodes:
                     break
         ledger = run.ledger()
         if not config.fan_out and ledger.multiplied:
             raise _multiplied(connection, run, ledger.multiplied)
         return ChunkReport(stretch.number, attempt, writer.close(), ledger, _notes(run))
+
+
+def numbered(rows: pa.Table) -> tuple[pa.Table, npt.NDArray[np.int64]]:
+    """Rows with `_row` as `run_query` takes them, `_at` from 0 in its place; and the `_row` of each `_at`."""
+    at = pa.array(np.arange(rows.num_rows, dtype=np.int64))
+    return rows.drop_columns([ROW]).append_column(CARRY, at), rows.column(ROW).to_numpy()
+
+
+def order_of(query: CheckedQuery) -> str:
+    """What the output of a partition is ordered by."""
+    return CARRY if query.carries else "ALL"
+
+
+@contextmanager
+def _shown_as(connection: duckdb.DuckDBPyConnection, name: str, rows: pa.Table | None) -> Iterator[None]:
+    """Lets queries read the rows, if there are any to show, as the table of that name."""
+    if rows is None:
+        yield
+        return
+    connection.register(name, rows)
+    try:
+        yield
+    finally:
+        connection.unregister(name)
 
 
 def _write(run: _Run, writer: AttemptWriter, batch: pa.RecordBatch) -> None:

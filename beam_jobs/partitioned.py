@@ -14,15 +14,14 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from beam_jobs import broadcast, duck, io_lineage, progress
+from beam_jobs import broadcast, capture, duck, io_lineage, progress
 from beam_jobs.chunks import Chunk, chunks_of, read_chunk, where_stood
-from beam_jobs.errors import BraidError, SqlError
+from beam_jobs.errors import SqlError
 from beam_jobs.hashing import Hashes, hash_rows, kind
-from beam_jobs.kernel import PrepareConfig, QueryFailure, Stretch, refused, run_query
+from beam_jobs.kernel import PrepareConfig, QueryFailure, Stretch, numbered, order_of, refused, run_query
 from beam_jobs.progress import Progress
 from beam_jobs.publish import ChunkReport, pending
 from beam_jobs.spill import Reference, read_spill, write_spill
-from beam_jobs.sql import CARRY
 from beam_jobs.table import ROW, Table
 
 MOST_PARTITIONS = 256
@@ -76,7 +75,7 @@ class Partitioned(beam.PTransform[beam.pvalue.PBegin, beam.PCollection[ChunkRepo
             pipeline
             | "Chunks" >> beam.Create(chunks, reshuffle=False)
             | "Deal" >> beam.Reshuffle()
-            | "Spill" >> beam.ParDo(SpillChunk(config, self.partitions))
+            | "Spill" >> beam.ParDo(SpillChunk(config, self.tables, self.partitions))
             | "Gather" >> beam.GroupByKey()
             | "Run" >> beam.ParDo(RunPartition(config, self.tables, self.broadcasts))
         )
@@ -102,24 +101,33 @@ def check_keys(config: PrepareConfig, tables: Mapping[str, Table]) -> None:
 class SpillChunk(beam.DoFn):
     """Phase 1: writes a chunk's rows sorted by partition and yields (partition, reference)."""
 
-    def __init__(self, config: PrepareConfig, partitions: int) -> None:
+    def __init__(self, config: PrepareConfig, tables: Mapping[str, Table], partitions: int) -> None:
         super().__init__()
-        self.config, self.partitions = config, partitions
+        self.config, self.tables, self.partitions = config, tables, partitions
 
     def process(self, part: TableChunk) -> Iterator[tuple[int, Reference]]:
         """Yields one reference for each partition that has rows in the chunk."""
         path = pending(self.config.root, "spill", f"{part.table}-{part.chunk.number:06d}-{uuid.uuid4().hex[:12]}.arrow")
-        try:
-            yield from write_spill(path, part.table, part.chunk.number, self._batches(part), self.partitions)
-        except BraidError as error:
-            raise progress.failed(error) from error
+        whole = self.tables[part.table]
+        describe = functools.partial(
+            capture.chunk_to_spill, self.config, part.table, whole, self._columns(part), part.chunk
+        )
+        with capture.capturing(self.config.root, describe):
+            spilled = write_spill(path, part.table, part.chunk.number, self._batches(part), self.partitions)
+        yield from spilled
+
+    def _kept(self, part: TableChunk) -> list[str]:
+        query = self.config.query
+        return [*query.columns[part.table], *([ROW] if part.table == query.stream else [])]
+
+    def _columns(self, part: TableChunk) -> list[str]:
+        return list(dict.fromkeys([*self._kept(part), *self.config.query.partition_by]))
 
     def _batches(self, part: TableChunk) -> Iterator[tuple[pa.RecordBatch, Hashes]]:
         io_lineage.reads(part.chunk.path)
-        query = self.config.query
-        kept = [*query.columns[part.table], *([ROW] if part.table == query.stream else [])]
-        for batch in read_chunk(part.chunk, list(dict.fromkeys([*kept, *query.partition_by]))):
-            yield batch.select(kept), hash_rows([batch.column(name) for name in query.partition_by])
+        kept = self._kept(part)
+        for batch in read_chunk(part.chunk, self._columns(part)):
+            yield batch.select(kept), hash_rows([batch.column(name) for name in self.config.query.partition_by])
 
 
 class RunPartition(beam.DoFn):
@@ -128,7 +136,8 @@ class RunPartition(beam.DoFn):
     def __init__(self, config: PrepareConfig, tables: Mapping[str, Table], broadcasts: Mapping[str, Table]) -> None:
         super().__init__()
         self.config, self.broadcasts = config, broadcasts
-        self.stream, columns = tables[config.query.stream], config.query.columns
+        self.tables, columns = tables, config.query.columns
+        self.stream = tables[config.query.stream]
         self.schemas = {
             name: pa.schema([table.schema.field(column) for column in columns[name]]) for name, table in tables.items()
         }
@@ -136,7 +145,9 @@ class RunPartition(beam.DoFn):
     def setup(self) -> None:
         """Opens the worker's database and loads the broadcast tables, once."""
         self._connection = duck.connect()
-        broadcast.load(self._connection, self.broadcasts, self.config.query.columns)
+        describe = functools.partial(capture.broadcast_tables, self.config, self.broadcasts)
+        with capture.capturing(self.config.root, describe):
+            broadcast.load(self._connection, self.broadcasts, self.config.query.columns)
 
     def start_bundle(self) -> None:
         """Reports the broadcast tables' files: Beam counts nothing before the first bundle."""
@@ -148,20 +159,22 @@ class RunPartition(beam.DoFn):
 
     def process(self, partition: tuple[int, Iterable[Reference]]) -> Iterator[ChunkReport]:
         """Yields the partition's report."""
-        number, references = partition
-        try:
-            yield self._run(number, list(references))
-        except BraidError as error:
-            raise progress.failed(error) from error
+        number, references = partition[0], list(partition[1])
+        describe = functools.partial(
+            capture.partition_of_step, self.config, self.tables, self.broadcasts, number, references
+        )
+        with capture.capturing(self.config.root, describe):
+            report = self._run(number, references)
+        yield report
 
     def _run(self, number: int, references: list[Reference]) -> ChunkReport:
         query = self.config.query
-        ids = self._register(references)
-        where = f"the {len(ids):,} rows of '{query.stream}' in partition {number} by {', '.join(query.partition_by)}"
+        batch, ids = self._register(references)
+        where = capture.partition_words(query, number, len(ids))
         stood = functools.partial(where_stood, self.stream)
         stretch = Stretch(number, 0, len(ids), lambda at: ids[at], where, stood)
         try:
-            report = run_query(self._connection, self.config, stretch, order_by=CARRY if query.carries else "ALL")
+            report = run_query(self._connection, self.config, stretch, batch, order_of(query))
         except QueryFailure as failure:
             raise refused(self.config, failure, where) from failure
         finally:
@@ -171,17 +184,15 @@ class RunPartition(beam.DoFn):
         progress.advance(self.config.step, Progress(read=ledger.read, written=ledger.written, chunks=1))
         return report
 
-    def _register(self, references: list[Reference]) -> npt.NDArray[np.int64]:
-        """Shows the query the partition's tables; returns the `_row` of each row of the stream."""
+    def _register(self, references: list[Reference]) -> tuple[pa.Table, npt.NDArray[np.int64]]:
+        """Shows the query the partition's other tables; returns the rows of the stream and the `_row` of each."""
         stream = self.config.query.stream
-        ids = np.zeros(0, np.int64)
         for name, schema in self.schemas.items():
-            mine = [reference for reference in references if reference.table == name]
             if name != stream:
-                self._connection.register(name, read_spill(mine, schema))
-                continue
-            rows = read_spill(mine, schema.append(pa.field(ROW, pa.int64())))
-            ids = rows.column(ROW).to_numpy()
-            at = pa.array(np.arange(rows.num_rows, dtype=np.int64))
-            self._connection.register(name, rows.drop_columns([ROW]).append_column(CARRY, at))
-        return ids
+                self._connection.register(name, read_spill(_of(name, references), schema))
+        rows = read_spill(_of(stream, references), self.schemas[stream].append(pa.field(ROW, pa.int64())))
+        return numbered(rows)
+
+
+def _of(table: str, references: Iterable[Reference]) -> list[Reference]:
+    return [reference for reference in references if reference.table == table]

@@ -13,7 +13,7 @@ from typing import Any
 import apache_beam as beam
 import pyarrow as pa
 
-from beam_jobs import storage
+from beam_jobs import failures, storage
 from beam_jobs.ledger import Ledger
 from beam_jobs.table import Origin, Part, Table
 
@@ -96,6 +96,7 @@ def publish(reports: Sequence[ChunkReport], target: Publication) -> Table:
         for key, value in report.notes.items():
             extra.setdefault(key, []).append(value)
     table = Table(target.root, target.schema, tuple(parts), target.stores_rows, ledger, target.origins, extra)
+    failures.discard(target.root)  # attempts of a job that ends well
     table.save()
     storage.remove_tree(f"{target.root.rstrip('/')}/{PENDING}")
     return table

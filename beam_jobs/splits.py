@@ -1,5 +1,6 @@
 """Splits: which rows train, which evaluate and which test."""
 
+import dataclasses
 import datetime
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -130,6 +131,12 @@ def from_json(data: Mapping[str, Any]) -> Split:
     if data["by"] == "hash":
         return SplitByHash(**{**given, "columns": tuple(given["columns"])})
     return SplitByTime(**given) if data["by"] == "time" else SplitByColumn(**given)
+
+
+def to_json(split: Split) -> dict[str, Any]:
+    """The split as a configuration; `from_json` makes it again."""
+    kinds = {SplitByTime: "time", SplitByHash: "hash", SplitByColumn: "column"}
+    return {"by": kinds[type(split)], **dataclasses.asdict(split)}
 
 
 def nanoseconds(moment: str) -> int:

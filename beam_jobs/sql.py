@@ -36,6 +36,7 @@ class CheckedQuery:
       columns: the same for each table.
       carries: False where output rows stand for groups of the stream's rows (only with `partition_by`).
       output: the output's schema without `_at`.
+      text: the query as it was written.
     """
 
     sql: str
@@ -47,6 +48,7 @@ class CheckedQuery:
     columns: dict[str, tuple[str, ...]]
     carries: bool
     output: pa.Schema
+    text: str
 
 
 def check_query(
@@ -102,6 +104,7 @@ def _check(
         columns=read,
         carries=top.carries,
         output=pa.schema([output.field(i) for i in range(len(original))]),
+        text=text,
     )
 
 

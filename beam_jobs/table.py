@@ -157,3 +157,14 @@ def read_batches(
             )
     for part in table.in_split(split):
         yield from read_row_groups(table.path(part), wanted, batch_rows)
+
+
+def read_table(table: Table, columns: Sequence[str] | None = None) -> pa.Table:
+    """All rows of all splits in memory, typed as the manifest says; for a small table.
+
+    Raises:
+      DataError: a file cannot be read.
+    """
+    narrow = pa.schema([table.schema.field(name) for name in (table.schema.names if columns is None else columns)])
+    batches = (batch for split in table.splits for batch in read_batches(table, split, narrow.names))
+    return pa.Table.from_batches([batch.cast(narrow) for batch in batches], narrow)

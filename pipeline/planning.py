@@ -39,14 +39,7 @@ class PlannedStep:
     @property
     def config(self) -> dict[str, Any]:
         """The step as its component's parameter."""
-        return {
-            "step": self.name,
-            "stream": self.step.stream,
-            "sql": self.step.sql,
-            "partition_by": self.step.partition_by,
-            "fan_out": self.step.fan_out,
-            "split": self.split,
-        }
+        return _parameter(self.name, self.step, self.split)
 
 
 @dataclass(frozen=True)
@@ -126,6 +119,31 @@ def _at(loaded: Loaded, path: tuple[str, ...], what: str, error: BraidError) -> 
 def _examples_step(loaded: Loaded) -> str:
     table = loaded.config.examples.table
     return table if table in loaded.config.prepare else "examples"
+
+
+def step_config(loaded: Loaded, name: str) -> dict[str, Any]:
+    """A prepare step as its component's parameter, from the configuration alone: no source is looked at.
+
+    Raises:
+      ConfigError: there is no such step.
+    """
+    steps = _prepare_steps(loaded)
+    if name not in steps:
+        raise ConfigError(
+            f"{loaded.file}: there is no prepare step '{name}'.{nearest(name, steps)}", f"Its steps: {listed(steps)}."
+        )
+    return _parameter(name, steps[name], _split(loaded) if name == _examples_step(loaded) else None)
+
+
+def _parameter(name: str, step: PrepareStep, split: dict[str, Any] | None) -> dict[str, Any]:
+    return {
+        "step": name,
+        "stream": step.stream,
+        "sql": step.sql,
+        "partition_by": step.partition_by,
+        "fan_out": step.fan_out,
+        "split": split,
+    }
 
 
 def _prepare_steps(loaded: Loaded) -> dict[str, PrepareStep]:

@@ -7,7 +7,7 @@ from tfx import types
 from tfx.dsl.components.base import base_beam_executor
 from tfx.types import artifact_utils
 
-from beam_jobs import progress, storage
+from beam_jobs import failures, progress, storage
 from beam_jobs.table import Table
 from components import recording
 from components.statistics_files import statistics_path
@@ -54,7 +54,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         for split in rows.keys() - {chunk.split for chunk in chunks}:
             with storage.open_output(paths[split]) as stream:
                 stream.write(profiling.empty_statistics())
-        target = profiling.Target(paths, rows, exact=not sample_rows)
+        target = profiling.Target(paths, rows, exact=not sample_rows, root=statistics.uri)
         with progress.original_errors(), self._make_beam_pipeline() as pipeline:
             _ = pipeline | beam.Create(chunks) | profiling.Profile(table.schema.names, target)
+        failures.discard(statistics.uri)  # attempts of a job that ended well
         return pipeline.result

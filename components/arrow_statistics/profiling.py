@@ -5,7 +5,9 @@ split, which costs 2.5 times the wall time, and its pickled parts cannot be load
 Only chunk descriptions and accumulators cross a stage, never rows.
 """
 
+import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +15,7 @@ import apache_beam as beam
 import pyarrow as pa
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
-from beam_jobs import io_lineage, progress, storage
+from beam_jobs import capture, io_lineage, progress, storage
 from beam_jobs.chunks import Chunk, chunks_of, read_chunk
 from beam_jobs.errors import BraidError, DataError
 from beam_jobs.table import ROW_GROUP_ROWS, Table
@@ -66,11 +68,12 @@ class CountChunks(beam.CombineFn):
 
     Args:
       columns: those to count, in the order in which the statistics name them.
+      root: the folder that keeps a batch which cannot be counted; '' to keep none.
     """
 
-    def __init__(self, columns: Sequence[str]) -> None:
+    def __init__(self, columns: Sequence[str], root: str = "") -> None:
         super().__init__()
-        self._columns = list(columns)
+        self._columns, self._root = list(columns), root
 
     def setup(self, *_: Any, **__: Any) -> None:
         """Builds TFDV's generators, in the worker."""
@@ -86,9 +89,13 @@ class CountChunks(beam.CombineFn):
     def add_input(self, accumulator: list[Any], chunk: Chunk) -> list[Any]:
         """Reads the chunk and counts it in, batch by batch."""
         io_lineage.reads(chunk.path)
+        rows = 0
         try:
             for batch in read_chunk(chunk, self._columns, BATCH_ROWS):
-                accumulator = self._add_batch(accumulator, listed_batch(batch))
+                describe = functools.partial(capture.batch_of_job, JOB, batch, chunk, rows)
+                with capture.capturing(self._root, describe) if self._root else nullcontext():
+                    accumulator = self._add_batch(accumulator, listed_batch(batch))
+                rows += batch.num_rows
         except BraidError as error:
             raise progress.failed(error) from None
         progress.advance(JOB, progress.Progress(chunks=1))
@@ -117,11 +124,12 @@ class CountChunks(beam.CombineFn):
 
 @dataclass(frozen=True)
 class Target:
-    """Where each split's statistics go, and the rows that they must have counted."""
+    """Where each split's statistics go, and the rows that they must have counted; `root` as for `CountChunks`."""
 
     paths: Mapping[str, str]
     rows: Mapping[str, int]
     exact: bool
+    root: str = ""
 
     def write(self, counted: tuple[str, bytes]) -> str:
         """Writes one split's statistics and returns the split.
@@ -170,6 +178,6 @@ class Profile(beam.PTransform[beam.PCollection[Chunk], beam.PCollection[str]]):
             chunks
             | "Spread" >> beam.Reshuffle()
             | "BySplit" >> beam.WithKeys(lambda chunk: chunk.split)
-            | "Count" >> beam.CombinePerKey(CountChunks(self.columns))
+            | "Count" >> beam.CombinePerKey(CountChunks(self.columns, self.target.root))
             | "Write" >> beam.Map(self.target.write)
         )

@@ -8,7 +8,7 @@ from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils, standard_artifacts
 from tfx.types.artifact import Artifact
 
-from beam_jobs import progress, splits, sql
+from beam_jobs import progress
 from beam_jobs.prepare import Prepare, PrepareConfig
 from beam_jobs.table import Table
 from components import recording
@@ -28,7 +28,7 @@ class Executor(BaseBeamExecutor):
         artifacts = [artifact for key in ("sources", "prepared") for artifact in input_dict.get(key, [])]
         tables = {recording.name_of(artifact): Table.load(artifact.uri) for artifact in artifacts}
         output = artifact_utils.get_single_instance(next(iter(output_dict.values())))
-        job = _job(config, tables, output.uri)
+        job = PrepareConfig.from_json(config, {name: table.schema for name, table in tables.items()}, output.uri)
         progress.expect(tables[config["stream"]].rows)
         with progress.original_errors(), self._make_beam_pipeline() as pipeline:
             _ = pipeline | Prepare(job, tables[config["stream"]], tables)
@@ -37,13 +37,6 @@ class Executor(BaseBeamExecutor):
         recording.record_table(output, config["step"], written)
         if isinstance(output, standard_artifacts.Examples):
             _describe_examples(output, written)
-
-
-def _job(config: dict[str, Any], tables: dict[str, Table], root: str) -> PrepareConfig:
-    schemas = {name: table.schema for name, table in tables.items()}
-    query = sql.check_query(config["step"], config["sql"], config["stream"], schemas, config["partition_by"])
-    split = splits.from_json(config["split"]) if config["split"] else None
-    return PrepareConfig(step=config["step"], query=query, root=root, fan_out=config["fan_out"], split=split)
 
 
 def _describe_examples(output: standard_artifacts.Examples, written: Table) -> None:

@@ -228,7 +228,8 @@ def test_a_value_that_the_query_refuses_is_told_with_its_place_in_the_bucket(tmp
     sql = "SELECT CASE WHEN id = 317 THEN shop::INT ELSE id END AS id FROM sales"
     with pytest.raises(DataError, match=rf"row 318 of '{bucket.url}/sales\.parquet'"):
         prepare(f"{bucket.url}/out", sql, {"sales": table})
-    assert bucket.names == ["sales.parquet"]
+    kept = [f"out/_failed/chunk-000000.{ending}" for ending in ("json", "parquet")]
+    assert bucket.names == [*kept, "sales.parquet"]
 
 
 def test_a_whole_table_is_published_in_the_bucket(tmp_path: Path, bucket: Bucket) -> None:

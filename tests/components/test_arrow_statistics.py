@@ -17,9 +17,12 @@ from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from beam_jobs import progress
 from beam_jobs.errors import DataError
+from beam_jobs.failures import list_failures
+from beam_jobs.failures import rows as kept_rows
 from beam_jobs.ledger import Ledger
 from beam_jobs.table import Part, Table
 from components.arrow_statistics import profiling
+from components.listed_columns import listed_batch
 
 RUNNER = ["--runner=FnApiRunner", "--direct_running_mode=multi_threading", "--direct_num_workers=2"]
 
@@ -50,7 +53,7 @@ def every_type(rows: int) -> pa.Table:
 
 def profile(table: Table, folder: Path, sample_rows: int = 0) -> dict[str, Any]:
     paths = {split: str(folder / f"{split}.pb") for split in table.splits}
-    target = profiling.Target(paths, table.splits, exact=not sample_rows)
+    target = profiling.Target(paths, table.splits, exact=not sample_rows, root=str(folder))
     with progress.original_errors(), beam.Pipeline(options=PipelineOptions(RUNNER)) as pipeline:
         _ = (
             pipeline
@@ -65,6 +68,22 @@ def test_every_row_is_counted_once_in_its_split(tmp_path: Path) -> None:
     table = write_examples(tmp_path / "e", {"train": every_type(5_003), "eval": every_type(11)}, parts=3)
     statistics = profile(table, tmp_path / "s")
     assert {split: one.num_examples for split, one in statistics.items()} == {"train": 5_003, "eval": 11}
+
+
+def test_a_batch_that_cannot_be_counted_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = write_examples(tmp_path / "e", {"train": every_type(5_003), "eval": every_type(11)}, parts=1)
+
+    def broken(batch: pa.RecordBatch) -> pa.RecordBatch:
+        if batch.num_rows == 11:
+            raise ValueError("too few to count")
+        return listed_batch(batch)
+
+    monkeypatch.setattr(profiling, "listed_batch", broken)
+    with pytest.raises(Exception, match="too few to count"):
+        profile(table, tmp_path / "s")
+    (failure,) = list_failures(str(tmp_path / "s"))
+    assert (failure.group, failure.step, failure.error.type) == ("eval", "statistics", "builtins.ValueError")
+    assert kept_rows(failure).to_pylist() == every_type(11).to_pylist()
 
 
 def test_statistics_equal_those_counted_by_hand(tmp_path: Path) -> None:
