@@ -69,17 +69,37 @@ def connect_to_empty(schemas: Mapping[str, pa.Schema]) -> duckdb.DuckDBPyConnect
       SqlError: DuckDB cannot hold a column's type.
     """
     connection = connect()
+    try:
+        add_empty(connection, schemas)
+    except SqlError:
+        connection.close()
+        raise
+    return connection
+
+
+def add_empty(connection: duckdb.DuckDBPyConnection, schemas: Mapping[str, pa.Schema], stored: bool = False) -> None:
+    """Makes each name a table of that schema without rows.
+
+    Args:
+      connection: where they shall be.
+      schemas: by table.
+      stored: as tables of the database's own, whose plans DuckDB can write out, rather than as views of Arrow's.
+
+    Raises:
+      SqlError: DuckDB cannot hold a column's type.
+    """
     for name, schema in schemas.items():
         try:
             connection.register(name, schema.empty_table())
             connection.execute(f"DESCRIBE {quote(name)}").fetchall()
+            if stored:
+                connection.execute(f"CREATE TABLE main.{quote(name)} AS FROM {quote(name)}")
+                connection.unregister(name)
         except duckdb.Error as error:
-            connection.close()
             raise SqlError(
                 f"SQL cannot read table '{name}': {_first_line(error)} Its columns: {listed(schema.names)}.",
                 "Leave the column out of the table, or write it with another type.",
             ) from error
-    return connection
 
 
 def output_types(connection: duckdb.DuckDBPyConnection, sql: str) -> list[tuple[str, str]]:

@@ -85,7 +85,7 @@ def _check(
     root = parse(connection, text)
     check_functions(text, root, frozenset(name.lower() for schema in schemas.values() for name in schema.names))
     _check_reserved(text, root)
-    original = _bind(connection, text, schemas)
+    original = bind(connection, text, schemas)
     top, scopes = _split(text, root, stream, schemas, partition_by)
     read = columns_read(root, scopes)
     if top.carries:
@@ -195,7 +195,12 @@ def _alike(stream: str, schemas: Mapping[str, pa.Schema], partition_by: Sequence
     ]
 
 
-def _bind(connection: duckdb.DuckDBPyConnection, sql: str, schemas: Mapping[str, pa.Schema]) -> list[tuple[str, str]]:
+def bind(connection: duckdb.DuckDBPyConnection, sql: str, schemas: Mapping[str, pa.Schema]) -> list[tuple[str, str]]:
+    """Names and DuckDB types of the query's columns, in order.
+
+    Raises:
+      SqlError: the query does not bind, or two of its columns have the same name.
+    """
     try:
         types = duck.output_types(connection, sql)
     except duckdb.Error as error:

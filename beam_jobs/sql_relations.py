@@ -37,6 +37,7 @@ class Relation:
       keys: its columns that equal a partition column, with that column's name.
       carries: each row comes from one row of the stream, whose `_at` it can bring along.
       base: the declared table that it is, or ''.
+      query: the SELECT, set operation, table function or VALUES that yields it; None for a table and a recursion.
     """
 
     columns: tuple[str, ...] | None
@@ -45,6 +46,7 @@ class Relation:
     carries: bool = False
     base: str = ""
     emission: Emission = field(default_factory=Emission)
+    query: Node | None = None
 
     def renamed(self, names: Sequence[str]) -> "Relation":
         """The relation under a column list, as in `AS t(a, b)`."""
@@ -127,11 +129,24 @@ class From:
 
     def star(self, star: Node) -> Iterator[tuple[str, str] | None]:
         """Name and partition column (or '') of each column that `*` or `t.*` stands for; None for some unknown ones."""
+        renamed = {entry["key"]["column"].lower(): entry["value"].lower() for entry in star["rename_list"]}
+        for column in self.star_columns(star):
+            if column is None:
+                yield None
+                continue
+            source, name, put = column
+            key = self.key(put) if put else self._key_in(source, name, str(star["relation_name"]).lower())
+            yield renamed.get(name, name), key
+
+    def star_columns(self, star: Node) -> Iterator[tuple[Source, str, Node | None] | None]:
+        """Each column that `*` or `t.*` stands for: its source, its name there, and the expression that REPLACE puts.
+
+        None stands for some unknown columns.
+        """
         owner = str(star["relation_name"]).lower()
         left_out = {name.lower() for name in star["exclude_list"]}
         left_out |= {entry["column"].lower() for entry in star["qualified_exclude_list"]}
         replaced = {entry["key"].lower(): entry["value"] for entry in star["replace_list"]}
-        renamed = {entry["key"]["column"].lower(): entry["value"].lower() for entry in star["rename_list"]}
         seen: set[str] = set()
         if owner and all(source.alias != owner for source in self.sources):
             yield None  # the fields of a struct
@@ -145,8 +160,7 @@ class From:
                 if name in left_out or (name in seen and name in self.merged):
                     continue
                 seen.add(name)
-                key = self.key(replaced[name]) if name in replaced else self._key_in(source, name, owner)
-                yield renamed.get(name, name), key
+                yield source, name, replaced.get(name)
 
     def _key_in(self, source: Source, name: str, owner: str) -> str:
         if not owner and name in self.merged:

@@ -132,7 +132,7 @@ class Scopes:
             case "TABLE_FUNCTION" | "EXPRESSION_LIST":
                 self._check_subqueries(ref, reach)
                 name = alias or str(ref.get("function", {}).get("function_name", ""))
-                return From((Source(name, Relation(columns=None)),))
+                return From((Source(name, Relation(columns=None, query=ref)),))
         raise SqlError(
             f"The query may not read {ref['type']}{line_of(self.text, ref)}.", "Read tables, CTEs and subqueries."
         )
@@ -232,7 +232,8 @@ class Scopes:
         carrier = None if folds else next((s for s in clause.sources if s.relation.carries and not s.nullable), None)
         columns = None if None in output else tuple(name for name, _ in known(output))
         feeds = (carrier.relation.emission,) if carrier else ()
-        relation = Relation(columns, clause.tables, first_keys(output), carrier is not None, "", Emission(feeds))
+        keys = first_keys(output)
+        relation = Relation(columns, clause.tables, keys, carrier is not None, "", Emission(feeds), node)
         self.found.append(Scope(node, clause, relation, carrier))
         return relation
 
@@ -313,7 +314,7 @@ class Scopes:
         branches = [self.visit(child, reach) for child in node.get("children") or (node["left"], node["right"])]
         tables = frozenset(table for branch in branches for table in branch.tables)
         if not tables:
-            return Relation(columns=branches[0].columns)
+            return Relation(columns=branches[0].columns, query=node)
         kind = str(node["setop_type"])
         what = f"{kind.replace('_', ' ')}{' ALL' if node['setop_all'] else ''}"
         keys = common_keys(branches, by_name=kind == "UNION_BY_NAME")
@@ -331,7 +332,7 @@ class Scopes:
         carries = keeps and not folds and all(branch.carries for branch in branches)
         emission = Emission(tuple(branch.emission for branch in branches) if carries else ())
         columns = None if kind == "UNION_BY_NAME" else branches[0].columns
-        return Relation(columns, tables, keys, carries, "", emission)
+        return Relation(columns, tables, keys, carries, "", emission, node)
 
     # refusals
 

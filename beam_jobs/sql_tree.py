@@ -40,6 +40,26 @@ def to_sql(connection: duckdb.DuckDBPyConnection, root: Node) -> str:
     return _value(connection, "SELECT json_deserialize_sql(?::JSON)", json.dumps(tree))
 
 
+def plan(connection: duckdb.DuckDBPyConnection, text: str) -> Node:
+    """The plan that DuckDB binds the query in `text` to, before it optimises anything: every name is resolved.
+
+    The connection's tables must be its own; a plan over registered Arrow tables cannot be written out.
+
+    Raises:
+      SqlError: DuckDB cannot write the plan out.
+    """
+    options = "optimize := false, skip_null := true, skip_empty := true, skip_default := true"
+    planned = json.loads(_value(connection, f"SELECT json_serialize_plan(?, {options})", text))
+    if planned["error"]:
+        raise SqlError(
+            f"DuckDB cannot show how it would run the query: {planned['error_message']}.",
+            "Write the query in simpler terms: CTEs in place of nested queries.",
+        )
+    (found,) = planned["plans"]
+    root: Node = found
+    return root
+
+
 def _value(connection: duckdb.DuckDBPyConnection, sql: str, argument: str) -> str:
     ((value,),) = connection.execute(sql, [argument]).fetchall()
     return str(value)
@@ -64,15 +84,15 @@ def _syntax_error(text: str, parsed: Node) -> SqlError:
 
 def walk(tree: Any, enter_subqueries: bool = True) -> Iterator[Node]:
     """Every node of the tree, itself first; without entering queries inside expressions on request."""
-    if isinstance(tree, list):
-        for item in tree:
-            yield from walk(item, enter_subqueries)
-    elif isinstance(tree, dict):
-        yield tree
-        inside = tree.get("class") == "SUBQUERY" and not enter_subqueries
-        for key, item in tree.items():
-            if isinstance(item, (dict, list)) and not (inside and key == "subquery"):
-                yield from walk(item, enter_subqueries)
+    waiting = [tree]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, list):
+            waiting += reversed(item)
+        elif isinstance(item, dict):
+            yield item
+            inside = item.get("class") == "SUBQUERY" and not enter_subqueries
+            waiting += [part for key, part in reversed(item.items()) if not (inside and key == "subquery")]
 
 
 def line_of(text: str, tree: Any) -> str:
