@@ -1,13 +1,16 @@
 """Artifacts of earlier runs that new ones are compared with.
 
-Always those from before them, so that a repeated run resolves the same and runs nothing again.
+Always those from before them, so that a repeated run resolves the same and runs nothing again; and only those whose files
+are there: in a shared store others record artifacts of their own disks.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 from tfx.dsl.components.common.resolver import ResolverStrategy
 from tfx.types.artifact import Artifact
 
+from beam_jobs import storage
 from components import blessing
 
 
@@ -28,7 +31,7 @@ class ChampionStrategy(ResolverStrategy):
             if blessing.is_blessed(artifact)
         }
         before = [model for model in input_dict["model"] if model.id < newest and model.id in blessings]
-        champion = max(before, key=lambda model: model.id, default=None)
+        champion = _newest_in_reach(before)
         return {
             "model": [champion] if champion else [],
             "blessing": [blessings[champion.id]] if champion else [],
@@ -44,4 +47,12 @@ class PreviousStrategy(ResolverStrategy):
         candidates = input_dict["candidate"]
         newest = max((candidate.id for candidate in candidates), default=0)
         before = [found for found in input_dict["statistics"] if found.id < newest]
-        return {"statistics": [max(before, key=lambda found: found.id)] if before else [], "candidate": candidates}
+        previous = _newest_in_reach(before)
+        return {"statistics": [previous] if previous else [], "candidate": candidates}
+
+
+def _newest_in_reach(artifacts: Iterable[Artifact]) -> Artifact | None:
+    for artifact in sorted(artifacts, key=lambda found: found.id, reverse=True):
+        if storage.is_remote(artifact.uri) or storage.exists(artifact.uri):
+            return artifact
+    return None

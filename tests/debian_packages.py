@@ -1,6 +1,7 @@
 """Programs of Debian's and Ubuntu's packages, unpacked into a folder without being installed; no root needed."""
 
 import os
+import platform
 import shutil
 import subprocess
 import tempfile
@@ -32,7 +33,10 @@ def unpacked(name: str, candidates: Sequence[str]) -> Path:
     Raises:
       NotAvailableError: with apt's reasons.
     """
-    root = cache_folder() / name
+    system = platform.freedesktop_os_release() if Path("/etc/os-release").exists() else {}
+    root = cache_folder() / "-".join(
+        [name, system.get("ID", "unknown"), system.get("VERSION_ID", ""), platform.machine()]
+    )
     if root.is_dir():
         return root
     if not shutil.which("apt-get") or not shutil.which("dpkg"):

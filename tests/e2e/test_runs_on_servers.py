@@ -17,6 +17,7 @@ from servers import PASSWORD, StoreServer
 
 from beam_jobs.progress import Progress
 from pipeline import loading, planning, runner, runs, stores
+from pipeline.cli import quiet
 from pipeline.errors import RunError
 from pipeline.workspace import Workspace
 
@@ -77,6 +78,22 @@ def test_run_cached_and_read_back(
     assert files_with(project.folder, SECRETS) == []
 
 
+@pytest.mark.slow
+def test_a_run_that_fails_shows_no_password(
+    postgresql_server: StoreServer, project: Project, braid: Braid, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.configure(("late = 1 AS late", "CAST(kind AS INTEGER) AS late"))
+    url = postgresql_server.url("runs")
+    outcome = braid("run", "sales.yaml", "--workspace", "ws", "--store", url)
+    assert outcome.code == 1 and "Step 'orders' failed" in outcome.err
+    monkeypatch.setenv("PGPASSWORD", PASSWORD)
+    store = stores.open_store(Workspace("ws").store)
+    assert runs.find_run(store, "latest").state == "FAILED"
+    told = [outcome.out, outcome.err, everything(store)]
+    assert [text for text in told if any(secret in text for secret in SECRETS)] == []
+    assert files_with(project.folder, SECRETS) == []
+
+
 def test_a_store_that_does_not_answer_is_told_first(project: Project, braid: Braid) -> None:
     project.write("sales.csv", "not,a,table of sales")
     outcome = braid("run", "sales.yaml", "--workspace", "ws", "--store", "postgresql://ann:s3cret@127.0.0.1:1/braid")
@@ -112,7 +129,8 @@ class Nobody:
 
 def run_in(workspace: Workspace, after: Callable[[str], None] = lambda step: None) -> runs.Run:
     plan = planning.plan(loading.load("sales.yaml"), workspace.create().memo)
-    return runner.run(plan, workspace, Nobody(after))
+    with quiet.silence():
+        return runner.run(plan, workspace, Nobody(after))
 
 
 @pytest.mark.slow
@@ -156,6 +174,17 @@ def test_a_workspace_keeps_to_its_store(project: Project) -> None:
     (project.folder / "mine/metadata.sqlite").touch()
     with pytest.raises(RunError, match="keeps to the metadata store"), Workspace("mine", str(shared)).exclusive("a"):
         pass
+
+
+@pytest.mark.slow
+def test_workspaces_that_do_not_see_each_others_outputs(project: Project) -> None:
+    """As on two machines: what only the other has is made anew, and nothing is compared with it."""
+    shared = str(project.folder / "shared.sqlite")
+    run_in(Workspace(str(project.folder / "theirs"), shared))
+    (project.folder / "theirs").rename(project.folder / "on another machine")
+    mine = Workspace(str(project.folder / "mine"), shared)
+    assert set(states(run_in(mine)).values()) == {"COMPLETE"}
+    assert set(states(run_in(mine)).values()) == {"CACHED"}
 
 
 def test_a_note_of_the_store_that_is_damaged(project: Project) -> None:
