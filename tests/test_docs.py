@@ -147,9 +147,15 @@ def check_usage(arguments: list[str]) -> None:
     if not rest:
         return
     context = click.Context(main.braid, info_name="braid")
-    command = main.braid.get_command(context, rest[0])
-    assert command is not None, f"there is no command '{rest[0]}'"
-    command.make_context(rest[0], rest[1:], parent=context)
+    command: click.Command | None = main.braid
+    words = rest
+    while isinstance(command, click.Group) and words:
+        name, *words = words
+        command = command.get_command(context, name)
+        assert command is not None, f"there is no command '{name}'"
+        context = click.Context(command, parent=context, info_name=name)
+    assert command is not None
+    command.make_context(str(context.info_name), list(words), parent=context.parent)
     for word in rest[1:]:
         assert not word.startswith("configs/") or Path(word).exists(), word
 

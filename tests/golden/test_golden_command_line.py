@@ -3,9 +3,11 @@
 import pytest
 from golden import Golden
 
+from pipeline.cli.lineage import QUESTIONS
 from pipeline.cli.main import COMMANDS, main
 
 CONFIGURATIONS = ("flights", "taxi")
+NESTED = [f"lineage {question}" for question in QUESTIONS]
 
 
 def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -16,11 +18,11 @@ def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     return captured.out
 
 
-@pytest.mark.parametrize("command", ["", *COMMANDS])
+@pytest.mark.parametrize("command", ["", *COMMANDS, *NESTED])
 def test_help(golden: Golden, capsys: pytest.CaptureFixture[str], command: str) -> None:
-    arguments = [*([command] if command else []), "--help"]
-    name = f"help-{command}.txt" if command else "help.txt"
-    golden.check(name, printed(capsys, *arguments), f"braid {' '.join(arguments)}")
+    words = [*command.split(), "--help"]
+    name = "-".join(["help", *command.split()])
+    golden.check(f"{name}.txt", printed(capsys, *words), f"braid {' '.join(words)}")
 
 
 @pytest.mark.parametrize("configuration", CONFIGURATIONS)

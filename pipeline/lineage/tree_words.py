@@ -1,0 +1,77 @@
+"""The lines of the tree: an artifact, an execution, a source file, each as text with styles."""
+
+from collections.abc import Sequence
+
+from pipeline.lineage.ancestry import Lineage
+from pipeline.lineage.facts import Source, parameters_of
+from pipeline.lineage.outline import NBSP, Branch, Line, Span
+from pipeline.lineage.records import Artifact, Execution
+from pipeline.lineage.wording import (
+    code_words,
+    failure_words,
+    is_final,
+    name_of,
+    parameters_words,
+    printable,
+    seconds_words,
+    source_words,
+    state_of,
+    table_words,
+)
+
+_MARKS = {
+    "COMPLETE": ("✓", "green"),
+    "CACHED": ("=", "cyan"),
+    "FAILED": ("✗", "bold red"),
+    "CANCELED": ("✗", "yellow"),
+    "RUNNING": ("…", "yellow"),
+}
+_MOST_SOURCES = 12  # of one table
+
+
+def title(artifact: Artifact, lineage: Lineage, key: str = "", brief: bool = False) -> Line:
+    """`model: Model 12  serving now from /models/3`; the brief one does not say from where."""
+    spans: list[Span] = [(f"{printable(key)}: ", "")] if key else []
+    spans.append((f"{printable(artifact.type)} {artifact.id}", "bold magenta" if is_final(artifact) else "bold"))
+    if artifact.id in lineage.serving:
+        spans += [("  ", ""), (f"serving{NBSP}now", "bold green reverse")]
+        spans += [] if brief else [(f" from {printable(lineage.serving[artifact.id])}", "green")]
+    if artifact.state not in ("LIVE", "UNKNOWN"):
+        spans.append((f"  {artifact.state.lower().replace('_', ' ')}", "bold red"))
+    return tuple(spans)
+
+
+def artifact_details(artifact: Artifact) -> list[Line]:
+    """Where it is, and the ledger of a table."""
+    place, counts = printable(artifact.uri) or "(no URI recorded)", table_words(artifact)
+    return [((place, "dim"),), *([((printable(counts), ""),)] if counts else [])]
+
+
+def execution_line(execution: Execution, before: str = "") -> Line:
+    """`by RUN/step ✓ complete, 1.9 s, code fd2c080, lock 05e9e0a`."""
+    mark, style = _MARKS.get(execution.state, ("?", "yellow"))
+    told = ", ".join(filter(None, (state_of(execution), seconds_words(execution), code_words(execution))))
+    told = printable(told).replace(" ", NBSP).replace(f",{NBSP}", ", ")
+    return ((before, ""), (printable(name_of(execution)), "cyan"), (f" {mark}{NBSP}", style), (told, ""))
+
+
+def execution_details(execution: Execution) -> list[Line]:
+    """Its parameters in short, and the error of one that failed."""
+    failure, parameters = failure_words(execution), parameters_words(parameters_of(execution))
+    found: list[Line] = [((printable(failure), "red"),)] if failure else []
+    return [*found, *([((parameters, "dim"),)] if parameters else [])]
+
+
+def source_branches(sources: Sequence[Source]) -> list[Branch]:
+    """A branch a file, the first dozen of them."""
+    shown = [
+        Branch([(("file ", ""), (printable(source.path), "bold")), ((printable(source_words(source)), "dim"),)])
+        for source in sources[:_MOST_SOURCES]
+    ]
+    more = len(sources) - len(shown)
+    return [*shown, *([Branch([((f"... {more:,} more files; --json lists them", "dim"),)])] if more > 0 else [])]
+
+
+def counted(count: int, noun: str) -> str:
+    """`1 run`, `2 runs`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
