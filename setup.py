@@ -37,6 +37,7 @@ setup(
         "pipeline.cli.questions",
         "pipeline.lineage",
     ],
+    package_data={"pipeline.lineage": ["*.html", "*.css", "*.js"]},
     install_requires=DATA_STRAND,
     extras_require={"pipeline": ML_STRAND},
     entry_points={"console_scripts": ["braid = pipeline.cli.main:program"]},
