@@ -12,6 +12,7 @@ ML_STRAND = [
     "click",
     "rich",
     "pyyaml",
+    "debugpy",
 ]
 
 setup(
@@ -35,6 +36,7 @@ setup(
         "pipeline",
         "pipeline.cli",
         "pipeline.cli.questions",
+        "pipeline.debugging",
         "pipeline.lineage",
     ],
     package_data={"pipeline.lineage": ["*.html", "*.css", "*.js"]},
