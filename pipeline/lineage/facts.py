@@ -10,10 +10,6 @@ from pipeline.lineage.records import Artifact, Execution
 FINAL_TYPES = ("Model", "PushedModel", "Predictions", "InferenceResult")
 """What a pipeline is run for."""
 SOURCE_TABLE = "SourceTable"
-_CODE = ("code_commit", "code_dirty", "lock_digest", "python", "braid_version")
-_PLACE = ("run", "step", "pipeline", "runner", "target")
-_WORK = ("seconds", "io_sources", "io_sinks", "counters", "job_id", "error", "error_type", "traceback")
-_FACTS = frozenset((*_CODE, *_PLACE, *_WORK))
 _RESULT = "__execution_result__"
 
 
@@ -27,7 +23,7 @@ class Code:
 
 @dataclass(frozen=True)
 class Failure:
-    """Why an execution failed; `traceback` is '' where it was not recorded."""
+    """Why an execution failed; `traceback` is the file that was kept of it, '' where there is none."""
 
     message: str
     traceback: str
@@ -63,19 +59,10 @@ def lock_of(execution: Execution) -> str:
     return str(execution.properties.get("lock_digest") or "")
 
 
-def parameters_of(execution: Execution) -> dict[str, Any]:
-    """What the step was told to do: its properties but for what the launcher recorded about it."""
-    return {
-        key: value
-        for key, value in execution.properties.items()
-        if key not in _FACTS and not key.startswith(("counter:", "__"))
-    }
-
-
 def failure_of(execution: Execution) -> Failure | None:
     """Why it failed."""
-    found = execution.properties
-    result = found.get(_RESULT)
+    result = execution.properties.get(_RESULT)
+    found = execution.properties if execution.is_braids else {}
     message = found.get("error") or (result.get("resultMessage") if isinstance(result, Mapping) else "")
     if not message:
         return None

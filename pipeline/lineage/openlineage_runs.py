@@ -4,7 +4,8 @@ import json
 import re
 from typing import Any
 
-from pipeline.lineage.facts import code_of, failure_of, parameters_of
+from beam_jobs import storage
+from pipeline.lineage.facts import code_of, failure_of
 from pipeline.lineage.openlineage_names import Facets, facets, parent_id, version
 from pipeline.lineage.records import Execution
 
@@ -50,7 +51,7 @@ def _engine(execution: Execution, braid_version: str) -> Content | None:
 
 
 def _parameters(execution: Execution) -> Content | None:
-    found = [{"key": key, "value": _text(value)} for key, value in sorted(parameters_of(execution).items())]
+    found = [{"key": key, "value": _text(value)} for key, value in sorted(execution.parameters.items())]
     return {"parameters": found} if found else None
 
 
@@ -69,8 +70,17 @@ def _error(execution: Execution) -> Content | None:
     failure = failure_of(execution)
     if failure is None:
         return None
-    trace = {"stackTrace": failure.traceback} if failure.traceback else {}
-    return {"message": failure.message, "programmingLanguage": "PYTHON", **trace}
+    trace = _trace(failure.traceback)
+    told = {"message": failure.message, "programmingLanguage": "PYTHON"}
+    return told | {"stackTrace": trace} if trace else told
+
+
+def _trace(path: str) -> str:
+    """What the file of a traceback holds; '' where it was cleared away since."""
+    try:
+        return storage.read_text(path) if path else ""
+    except (OSError, UnicodeDecodeError):
+        return ""
 
 
 def _code(execution: Execution) -> Content | None:

@@ -7,7 +7,7 @@ from typing import Any
 from pipeline.lineage import changes
 from pipeline.lineage.changes import Change, Comparison
 from pipeline.lineage.records import Artifact
-from pipeline.lineage.run_contents import RunContents, parameters
+from pipeline.lineage.run_contents import RunContents
 from pipeline.lineage.tables import SOURCE_TABLE
 
 FILES, FINGERPRINT = "files", "input_fingerprint"
@@ -140,7 +140,7 @@ def step_parameters(before: RunContents, after: RunContents, told: Iterable[Chan
 
 
 def _told_to(run: RunContents, step: str) -> dict[str, Any]:
-    return {key: value for key, value in parameters(run.steps[step]).items() if key not in TOLD_BY_FILES}
+    return {key: value for key, value in run.steps[step].parameters.items() if key not in TOLD_BY_FILES}
 
 
 def _identity(change: Change) -> tuple[str, str, str]:

@@ -18,6 +18,16 @@ _KINDS = {
     pb.Event.DECLARED_OUTPUT: False,
 }
 RESOLVER = "Resolver"
+_FACTS = frozenset(
+    (
+        *("run", "step", "pipeline", "runner", "target", "workspace", "spelling", "executor", "parameter_names"),
+        *("code_commit", "code_dirty", "lock_digest", "python", "braid_version"),
+        *("seconds", "counters", "io_sources", "io_sinks", "job_id"),
+        *("error", "error_type", "error_signature", "traceback"),
+        *("cache", "cache_key", "cache_of", "cache_unusable"),
+    )
+)
+"""What Braid's launcher records on an execution beside its parameters."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +133,24 @@ class Execution:
     def properties(self) -> dict[str, Any]:
         """Declared and custom properties as plain values; JSON texts are read."""
         return plain(self.proto.properties) | plain(self.proto.custom_properties)
+
+    @cached_property
+    def is_braids(self) -> bool:
+        """Whether Braid's launcher recorded it: another's step may have a parameter with the name of one of our facts."""
+        return "lock_digest" in self.properties or {"run", "step"} <= self.properties.keys()
+
+    @cached_property
+    def parameters(self) -> dict[str, Any]:
+        """What the step was told to do: its properties without what was recorded about it."""
+        names = self.properties.get("parameter_names")
+        if isinstance(names, str) and self.is_braids:
+            return {name: self.properties[name] for name in names.split(",") if name in self.properties}
+        facts = _FACTS if self.is_braids else frozenset()
+        return {
+            name: value
+            for name, value in self.properties.items()
+            if name not in facts and not name.startswith(("counter:", "__"))
+        }
 
 
 class Event(NamedTuple):

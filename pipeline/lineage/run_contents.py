@@ -9,35 +9,6 @@ from pipeline.lineage.archive import Archive
 from pipeline.lineage.records import Artifact, Execution
 
 _ENDED = ("COMPLETE", "CACHED")
-FACTS = (
-    "run",
-    "step",
-    "pipeline",
-    "code_commit",
-    "code_dirty",
-    "lock_digest",
-    "python",
-    "runner",
-    "target",
-    "workspace",
-    "braid_version",
-    "seconds",
-    "counters",
-    "io_sources",
-    "io_sinks",
-    "job_id",
-    "error",
-    "error_type",
-    "traceback",
-    "spelling",
-    "executor",
-    "cache",
-    "cache_key",
-    "cache_of",
-    "cache_unusable",
-)
-"""What Braid's launcher records on an execution beside the step's parameters."""
-_NO_PARAMETERS = ("counter:", "__")
 
 
 @dataclass(frozen=True)
@@ -88,21 +59,9 @@ def contents(archive: Archive, name: str) -> RunContents:
     )
 
 
-def parameters(execution: Execution) -> dict[str, Any]:
-    """What the step was told, without the facts that the launcher adds."""
-    found = execution.properties
-    facts = FACTS if _is_ours(execution) else ()
-    return {key: value for key, value in found.items() if key not in facts and not key.startswith(_NO_PARAMETERS)}
-
-
-def _is_ours(execution: Execution) -> bool:
-    """Whether Braid's launcher recorded it: another's step may have a parameter with the name of one of our facts."""
-    return "lock_digest" in execution.properties or {"run", "step"} <= execution.properties.keys()
-
-
 def fact(archive: Archive, execution: Execution, name: str) -> Any:
     """A fact of an execution: its own, or its run's; None where neither was recorded."""
-    if _is_ours(execution) and name in execution.properties:
+    if execution.is_braids and name in execution.properties:
         return execution.properties[name]
     return run_facts(archive, execution.run).get(name)
 
@@ -116,7 +75,7 @@ def run_facts(archive: Archive, run: str) -> dict[str, Any]:
 def _facts(archive: Archive, run: str, steps: Mapping[str, Execution]) -> dict[str, Any]:
     """The run's own facts; where it has none, those that the steps that really ran agree on."""
     recorded = run_facts(archive, run)
-    ran = [step.properties for step in steps.values() if step.state == "COMPLETE" and _is_ours(step)]
+    ran = [step.properties for step in steps.values() if step.state == "COMPLETE" and step.is_braids]
     for name in ("code_commit", "code_dirty", "lock_digest", "python", "runner", "target"):
         values = {properties[name] for properties in ran if name in properties}
         if name not in recorded and len(values) == 1:

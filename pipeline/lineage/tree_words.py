@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from pipeline.lineage.ancestry import Lineage
-from pipeline.lineage.facts import Source, parameters_of
+from pipeline.lineage.facts import Source, failure_of
 from pipeline.lineage.outline import NBSP, Branch, Line, Span
 from pipeline.lineage.records import Artifact, Execution
 from pipeline.lineage.wording import (
@@ -57,9 +57,15 @@ def execution_line(execution: Execution, before: str = "") -> Line:
 
 def execution_details(execution: Execution) -> list[Line]:
     """Its parameters in short, and the error of one that failed."""
-    failure, parameters = failure_words(execution), parameters_words(parameters_of(execution))
-    found: list[Line] = [((printable(failure), "red"),)] if failure else []
-    return [*found, *([((parameters, "dim"),)] if parameters else [])]
+    parameters = parameters_words(execution.parameters)
+    return [*failure_lines(execution), *([((parameters, "dim"),)] if parameters else [])]
+
+
+def failure_lines(execution: Execution) -> list[Line]:
+    """The error of one that failed, and where its traceback is kept."""
+    words, failure = failure_words(execution), failure_of(execution)
+    kept = [((f"traceback in {printable(failure.traceback)}", "dim"),)] if failure and failure.traceback else []
+    return [((printable(words), "red"),), *kept] if words else []
 
 
 def source_branches(sources: Sequence[Source]) -> list[Branch]:
