@@ -6,8 +6,8 @@ from beam_jobs.errors import listed
 from pipeline.lineage.outline import Branch, Line
 from pipeline.lineage.records import Execution
 from pipeline.lineage.tree_parts import Drawing
-from pipeline.lineage.tree_words import artifact_details, counted, execution_line, title
-from pipeline.lineage.wording import failure_words, is_final, name_of, printable, table_words
+from pipeline.lineage.tree_words import artifact_details, counted, execution_line, failure_lines, title
+from pipeline.lineage.wording import is_final, name_of, printable, table_words
 
 _MOST_REUSES = 3  # executions of one step that reused the same, one by one
 _MOST_RUNS = 5  # named where there are more of them
@@ -68,10 +68,9 @@ def _new_outputs(drawing: Drawing, execution: Execution) -> list[int]:
 
 
 def _reader(drawing: Drawing, execution: Execution, artifacts: Sequence[int]) -> Branch:
-    failure, new = failure_words(execution), _new_outputs(drawing, execution)
-    branch = Branch([execution_line(execution)])
+    new = _new_outputs(drawing, execution)
+    branch = Branch([execution_line(execution), *failure_lines(execution)])
     drawing.executions[execution.id] = branch
-    branch.lines += [((printable(failure), "red"),)] if failure else []
     if len(artifacts) > 1:
         branch.lines.append(_inputs(drawing, execution, artifacts))
     for event in drawing.graph.outputs.get(execution.id, ()):

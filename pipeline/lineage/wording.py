@@ -109,7 +109,7 @@ def _parameters(parameters: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _named(name: str, value: Any, depth: int = 2) -> Iterator[str]:
-    if value is None or value in ("", [], {}):
+    if value is None or value in ("", [], {}, "null"):  # TFX's word for none
         return
     if isinstance(value, dict) and depth:
         for key, part in sorted(value.items()):

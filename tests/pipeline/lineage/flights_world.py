@@ -70,7 +70,8 @@ def flights(folder: Path) -> Flights:
         "push", {"model": [model], "model_blessing": [blessing]}, {"pushed_model": [pushed]}, properties=FACTS
     )
     world.execute("departures", {"sources": [table]}, {"examples": [examples]}, run="run-2", state="CACHED")
-    failure = {**FACTS, "error": "No feature is left.\nSee the list.", "error_type": "StepError"}
+    error = {"error": "No feature is left.\nSee the list.", "error_type": "StepError"}
+    failure = {**FACTS, **error, "traceback": f"{folder}/traceback.txt"}
     world.execute("select", {"examples": [examples]}, {}, run="run-2", state="FAILED", properties=failure)
     resolver = {"run": "run-2", "kind": "tfx.dsl.components.common.resolver.Resolver"}
     world.execute("champion", {"model": [model]}, {}, **resolver)

@@ -198,9 +198,12 @@ def test_code_parameters_error_and_blessing(built: Flights) -> None:
     assert link["name"].endswith("/serving/1")
 
 
-def test_a_traceback_and_the_version_of_braid(tmp_path: Path) -> None:
-    world = World()
-    facts = {"error": "no", "traceback": "Traceback ...", "runner": "FnApiRunner"}
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_traceback_and_the_version_of_braid(kept: bool, tmp_path: Path) -> None:
+    world, trace = World(), tmp_path / "traceback.txt"
+    facts = {"error": "no", "traceback": str(trace), "runner": "FnApiRunner"}
+    if kept:
+        trace.write_text("Traceback ...\n")
     world.execute("fit", {"in": [world.artifact("Examples")]}, {}, state="FAILED", properties=facts)
     write(world, store := sqlite_store(tmp_path / "metadata.sqlite"))
     (run,) = store.get_contexts_by_type("pipeline_run")
@@ -208,7 +211,7 @@ def test_a_traceback_and_the_version_of_braid(tmp_path: Path) -> None:
     store.put_contexts([run])
     archive = Archive(store)
     event = ended(events_of(archive, ancestry.down(archive, "1")))["flights.fit"]
-    assert event["run"]["facets"]["errorMessage"]["stackTrace"] == "Traceback ..."
+    assert event["run"]["facets"]["errorMessage"].get("stackTrace") == ("Traceback ...\n" if kept else None)
     engine = event["run"]["facets"]["processing_engine"]
     assert (engine["version"], engine["name"]) == ("7.1.0", "Braid, with Beam's FnApiRunner")
 

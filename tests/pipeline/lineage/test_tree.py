@@ -93,6 +93,7 @@ SourceTable 1
 │  │  └─ run-1/push (see above)
 │  └─ run-2/select ✗ failed, 1.5 s, code fd2c080 (dirty), lock 05e9e0a
 │        StepError: No feature is left.
+│        traceback in /w/traceback.txt
 └─ run-2/departures = from the cache, code and lock not recorded
       → examples: Examples 3 (see above)
 
@@ -109,7 +110,8 @@ def test_an_attempt_that_wrote_nothing(tmp_path: Path) -> None:
     archive = flights(tmp_path).archive
     upwards = tree.text(ancestry.up(archive, "run-2/select")).splitlines()
     assert upwards[0] == "run-2/select ✗ failed, 1.5 s, code fd2c080 (dirty), lock 05e9e0a"
-    assert upwards[1:3] == ["│  StepError: No feature is left.", "└─ examples: Examples 3"]
+    assert upwards[1] == "│  StepError: No feature is left."
+    assert upwards[2:4] == [f"│  traceback in {tmp_path}/traceback.txt", "└─ examples: Examples 3"]
     assert upwards[-1] == "2 artifacts, 3 executions, 2 runs, 1 source file"
     downwards = tree.text(ancestry.down(archive, "run-2/select"))
     assert "wrote nothing that is on record, so nothing was made from it" in downwards
