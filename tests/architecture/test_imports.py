@@ -7,6 +7,9 @@ import sys
 import pytest
 from source_tree import ROOT, imported_when_loaded, module_name, source_files
 
+from pipeline.cli.lineage import QUESTIONS
+from pipeline.cli.main import COMMANDS
+
 HEAVY = ("tfx", "tensorflow", "apache_beam")
 MOST_HELP_SECONDS = 0.5
 
@@ -34,7 +37,9 @@ def python(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("command", [[], ["runs"], ["show"], ["config"], ["check"], ["run"], ["init"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "command", [[], *([name] for name in COMMANDS), *(["lineage", name] for name in QUESTIONS)], ids=" ".join
+)
 def test_help_loads_no_heavy_library(command: list[str]) -> None:
     done = python(HELP, ",".join(HEAVY), *command, "--help")
     assert done.stdout.startswith(f"Usage: {' '.join(['braid', *command])}"), done.stderr
