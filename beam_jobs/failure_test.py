@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+import textwrap
 from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
@@ -17,6 +18,7 @@ ROWS = "rows"
 MOST_BYTES = 10_000_000
 """A broadcast table that is larger when all rows that do not matter are left out is read where it lies."""
 _SHOWN_ROWS = 3
+_SHOWN_LINES = 5
 _WIDTH = 120
 
 _TEST = '''\
@@ -86,7 +88,7 @@ def _text(shrunk: ShrunkFailure, config: str, overlays: Sequence[str], assignmen
     layers = {"OVERLAYS": tuple(overlays), "ASSIGNMENTS": tuple(assignments)} if overlays or assignments else {}
     constants: dict[str, str | tuple[str, ...]] = {"CONFIG": config, **layers, "STEP": shrunk.failure.step}
     return _TEST.format(
-        comment="\n".join(_comment(line) for line in _story(shrunk)),
+        comment="\n".join(map(_comment, _story(shrunk))),
         constants="\n".join(f"{name} = {_literal(value)}" for name, value in constants.items()),
         rows=ROWS,
         name=_identifier(shrunk.failure.step),
@@ -104,9 +106,11 @@ def _story(shrunk: ShrunkFailure) -> Iterator[str]:
 
 
 def _comment(text: str) -> str:
-    """One line of comment, whatever is in the text: it may come from the data."""
+    """Lines of comment, whatever is in the text: it may come from the data."""
     shown = "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
-    return f"# {shown}" if len(shown) <= _WIDTH - 2 else f"# {shown[: _WIDTH - 6]} ..."
+    lines = textwrap.wrap(shown, _WIDTH - 2)
+    cut = [*lines[: _SHOWN_LINES - 1], "..."] if len(lines) > _SHOWN_LINES else lines
+    return "\n".join(f"# {line}" for line in cut)
 
 
 def _literal(value: str | tuple[str, ...]) -> str:

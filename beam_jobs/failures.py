@@ -5,25 +5,21 @@ Both lie in the folder `_failed/` of the job's output. A failure exists once its
 
 import base64
 import dataclasses
-import functools
 import json
 import os
 import traceback
-import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO, TypeVar
+from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from beam_jobs import storage
 from beam_jobs.errors import DataError, listed, nearest
 from beam_jobs.shrinking import signature
 from beam_jobs.table import Origin, Table, read_table
-
-T = TypeVar("T")
+from beam_jobs.whole_files import read_rows, write_pieces, write_rows
 
 FOLDER = "_failed"
 FORMAT = 1
@@ -172,15 +168,14 @@ def save(failure: Failure, contents: Contents, folder: str, name: str = "") -> F
     for place, (table, batches) in enumerate(contents.rows.items()):
         file = f"{name}.parquet" if table == failure.stream else f"{name}.{place}.parquet"
         with _noting(reasons):
-            written = _write_rows(f"{folder}/{file}", batches)
+            written = write_rows(f"{folder}/{file}", batches)
             tables[table] = dataclasses.replace(tables[table], file=file, rows=written)
     if contents.raw is not None:
         with _noting(reasons):
-            _write(f"{folder}/{name}.txt", functools.partial(_write_pieces, contents.raw))
+            write_pieces(f"{folder}/{name}.txt", contents.raw)
             raw = f"{name}.txt"
     kept = dataclasses.replace(failure, tables=tables, raw=raw, incomplete="; ".join(reasons), folder=folder)
-    told = json.dumps(_to_json(kept), indent=1).encode()
-    _write(f"{folder}/{name}.json", functools.partial(_write_pieces, [told]))
+    write_pieces(f"{folder}/{name}.json", [json.dumps(_to_json(kept), indent=1).encode()])
     return kept
 
 
@@ -193,44 +188,8 @@ def _noting(reasons: list[str]) -> Iterator[None]:
         reasons.append(_one_line(reason))
 
 
-def _write_pieces(pieces: Iterable[bytes], stream: BinaryIO) -> None:
-    for piece in pieces:
-        stream.write(piece)
-
-
 def _one_line(error: Exception) -> str:
     return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-
-
-def _write_rows(path: str, batches: pa.RecordBatchReader) -> int:
-    def fill(stream: BinaryIO) -> int:
-        written = 0
-        with pq.ParquetWriter(stream, batches.schema, compression="zstd") as writer:
-            for batch in batches:
-                writer.write_batch(batch)
-                written += batch.num_rows
-            if not written:  # a file without a row group is not read everywhere
-                writer.write_table(batches.schema.empty_table())
-        return written
-
-    return _write(path, fill)
-
-
-def _write(path: str, fill: Callable[[BinaryIO], T]) -> T:
-    """Writes a file that is seen whole or not at all; returns what `fill` does."""
-    # An object of a bucket appears whole, as it is closed; attempts at the same chunk may write at the same time.
-    temporary = path if storage.is_remote(path) else f"{path}.{uuid.uuid4().hex[:12]}.tmp"
-    try:
-        with storage.open_output(temporary) as stream:
-            done = fill(stream)
-        if temporary != path:
-            os.replace(temporary, path)
-        return done
-    except BaseException:
-        if temporary != path:
-            with suppress(OSError):
-                os.remove(temporary)
-        raise
 
 
 def list_failures(root: str) -> list[Failure]:
@@ -324,27 +283,10 @@ def rows(failure: Failure, table: str = "", columns: Sequence[str] | None = None
             f"It holds: {listed(failure.tables)}." if failure.tables else f"It failed on {failure.words}.",
         )
     if kept.file:
-        return _kept_rows(f"{failure.folder}/{kept.file}", columns)
+        return read_rows(f"{failure.folder}/{kept.file}", columns)
     if name == failure.stream or not kept.root:
         raise DataError(
             f"The rows of '{name}' that step '{failure.step}' failed on could not be kept: {failure.incomplete}.",
             f"They are {failure.words}.",
         )
     return read_table(Table.load(kept.root), columns)
-
-
-def _kept_rows(path: str, columns: Sequence[str] | None) -> pa.Table:
-    try:
-        with storage.open_input(path) as stream:
-            found: pa.Table = pq.ParquetFile(stream).read()
-    except (OSError, pa.ArrowException) as error:
-        raise DataError(
-            f"'{path}' cannot be read: {error}.", "The failed run's output was cleared or damaged."
-        ) from error
-    missing = [name for name in columns or () if name not in found.column_names]
-    if missing:
-        raise DataError(
-            f"The rows kept in '{path}' have no column '{missing[0]}': the query did not read it when it failed.",
-            f"They have: {listed(found.column_names)}. Run the step again to keep others.",
-        )
-    return found if columns is None else found.select(columns)
