@@ -14,6 +14,8 @@ BLESSED = "blessed"
 MESSAGE = "blessing_message"
 MODEL, MODEL_ID = "current_model", "current_model_id"
 BASELINE, BASELINE_ID = "baseline_model", "baseline_model_id"
+MODEL_DIGEST = "current_model_digest"
+"""Not TFX's: a blessing that is reused speaks of a model with the same content and another id."""
 FILES = {True: "BLESSED", False: "NOT_BLESSED"}
 
 
@@ -21,6 +23,7 @@ def record(blessing: Artifact, model: Artifact, baseline: Artifact | None, bless
     """Says of a model, on a ModelBlessing artifact and in its folder, whether it is blessed, and against which other."""
     blessing.set_string_custom_property(MODEL, model.uri)
     blessing.set_int_custom_property(MODEL_ID, model.id)
+    blessing.set_string_custom_property(MODEL_DIGEST, digest_of(model))
     if baseline is not None:
         blessing.set_string_custom_property(BASELINE, baseline.uri)
         blessing.set_int_custom_property(BASELINE_ID, baseline.id)
@@ -34,6 +37,12 @@ def is_blessed(blessing: Artifact) -> bool:
     return bool(blessing.get_int_custom_property(BLESSED) == 1)
 
 
-def model_id(blessing: Artifact) -> int:
-    """The id of the Model artifact that it speaks of."""
-    return int(blessing.get_int_custom_property(MODEL_ID))
+def speaks_of(blessing: Artifact, model: Artifact) -> bool:
+    """Whether it was this model that was judged, or one with the same content."""
+    recorded = blessing.get_string_custom_property(MODEL_DIGEST)
+    return bool(blessing.get_int_custom_property(MODEL_ID) == model.id or recorded == digest_of(model) != "")
+
+
+def digest_of(model: Artifact) -> str:
+    """The digest of a model's folder; '' where none was recorded."""
+    return str(model.get_string_custom_property("tree_digest"))

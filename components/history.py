@@ -1,6 +1,6 @@
 """Artifacts of earlier runs that new ones are compared with.
 
-Always those from before them, so that a repeated run resolves the same and runs nothing again; and only those whose files
+Never the new ones themselves, so that a repeated run resolves the same and runs nothing again; and only those whose files
 are there: in a shared store others record artifacts of their own disks.
 """
 
@@ -15,26 +15,24 @@ from components import blessing
 
 
 class ChampionStrategy(ResolverStrategy):
-    """Resolves the last model blessed before the candidate was trained.
+    """Resolves the last blessed model that is another than the candidate.
 
     TFX's LatestBlessedModelStrategy would, on a repeated run, resolve the candidate itself, judge it
-    against itself and so run again a step whose inputs have not changed.
+    against itself and so run again a step whose inputs have not changed. Models are told apart by content: one that was
+    trained again, because its files were lost, is no other.
     """
 
     def resolve_artifacts(self, store: Any, input_dict: dict[str, list[Artifact]]) -> dict[str, list[Artifact]]:
         """Keeps of `model` and `blessing` at most the champion's; `candidate` passes through."""
         candidates = input_dict["candidate"]
-        newest = max((candidate.id for candidate in candidates), default=0)
-        blessings = {
-            blessing.model_id(artifact): artifact
-            for artifact in input_dict["blessing"]
-            if blessing.is_blessed(artifact)
-        }
-        before = [model for model in input_dict["model"] if model.id < newest and model.id in blessings]
-        champion = _newest_in_reach(before)
+        blessings = [artifact for artifact in input_dict["blessing"] if blessing.is_blessed(artifact)]
+        others = [model for model in input_dict["model"] if not any(_same(model, one) for one in candidates)]
+        blessed = [model for model in others if any(blessing.speaks_of(one, model) for one in blessings)]
+        champion = _newest_in_reach(blessed)
+        verdicts = [one for one in blessings if champion and blessing.speaks_of(one, champion)]
         return {
             "model": [champion] if champion else [],
-            "blessing": [blessings[champion.id]] if champion else [],
+            "blessing": [max(verdicts, key=lambda one: one.id)] if verdicts else [],
             "candidate": candidates,
         }
 
@@ -49,6 +47,10 @@ class PreviousStrategy(ResolverStrategy):
         before = [found for found in input_dict["statistics"] if found.id < newest]
         previous = _newest_in_reach(before)
         return {"statistics": [previous] if previous else [], "candidate": candidates}
+
+
+def _same(one: Artifact, other: Artifact) -> bool:
+    return one.id == other.id or blessing.digest_of(one) == blessing.digest_of(other) != ""
 
 
 def _newest_in_reach(artifacts: Iterable[Artifact]) -> Artifact | None:

@@ -1,6 +1,7 @@
 """What steps tell ML Metadata: of a table its name, rows, ledger and digests; of a Beam job its files and counters."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -11,11 +12,11 @@ from beam_jobs import io_lineage, storage
 from beam_jobs.table import Table
 
 
-def record_table(artifact: Artifact, name: str, table: Table, content: str = "") -> None:
+def record_table(artifact: Artifact, name: str, table: Table, known: Mapping[str, str] | None = None) -> None:
     """Sets the custom properties of an artifact that holds a table.
 
     `table` is its name in queries, `ledger` the job's counts, `splits` the rows of each split,
-    `schema_digest` that of the columns, `content_digest` that of its files (`content`, where it is known).
+    `schema_digest` that of the columns, `content_digest` that of its data files (`known` by path, where they are).
     """
     if "rows" in (artifact.PROPERTIES or {}):
         artifact.rows = table.rows
@@ -25,7 +26,7 @@ def record_table(artifact: Artifact, name: str, table: Table, content: str = "")
     artifact.set_json_value_custom_property("ledger", table.ledger.to_dict())
     artifact.set_json_value_custom_property("splits", {split: rows for split, rows in table.splits.items() if split})
     artifact.set_string_custom_property("schema_digest", schema_digest(table.schema))
-    artifact.set_string_custom_property("content_digest", content or content_digest(table))
+    artifact.set_string_custom_property("content_digest", content_digest(table, known))
 
 
 def record_job(exec_properties: dict[str, Any], result: Any) -> None:
@@ -66,9 +67,18 @@ def schema_digest(schema: pa.Schema) -> str:
     return storage.text_digest(json.dumps([(field.name, str(field.type)) for field in schema]))
 
 
-def content_digest(table: Table) -> str:
-    """Digest of the bytes of the table's files, in the manifest's order."""
-    lines = (f"{part.path}:{storage.content_digest(table.path(part))}" for part in table.parts)
+def content_digest(table: Table, known: Mapping[str, str] | None = None) -> str:
+    """Digest of the bytes of the table's files, in the manifest's order; of those read in place, whatever their names.
+
+    Args:
+      table: the table.
+      known: digests of files by path, which are then not read.
+    """
+    lines = []
+    for part in table.parts:
+        path = table.path(part)
+        digest = (known or {}).get(path) or storage.content_digest(path)
+        lines.append(digest if path == part.path else f"{part.path}:{digest}")
     return storage.text_digest("\n".join(lines))
 
 

@@ -12,6 +12,21 @@ CONTEXT_TYPE = "braid_cache"
 PARTS = "key"
 """The context's property that holds the key."""
 
+_NO_CONTENT = frozenset(
+    {
+        # what a folder holds, which its digest stands for
+        *("tree_digest", "content_digest", "bytes", "files_count", "digest"),
+        # where things lie, and MLMD's numbers of them
+        *("files", "schema_path", "pushed_destination", "input_fingerprint"),
+        *("current_model", "current_model_id", "current_model_digest", "baseline_model", "baseline_model_id"),
+        # how its making went
+        *("ledger", "seconds", "peak_memory", "memory", "inferred", "reason", "blessing_message"),
+        # TFX's bookkeeping
+        *("tfx_version", "is_external", "name", "state", "pipeline_name", "producer_component"),
+    }
+)
+"""Properties of artifacts that may differ where the content is the same, and that no step's outputs depend on."""
+
 
 @dataclass(frozen=True)
 class CacheKey:
@@ -54,24 +69,32 @@ class Difference:
     Attributes:
       part: 'component', 'parameter', 'input', 'code' or 'environment'.
       name: which parameter, input, definition or fact.
-      before: '' for what was not there.
-      after: '' for what is no longer there.
+      before: None for what was not there.
+      after: None for what is no longer there.
     """
 
     part: str
     name: str
-    before: str
-    after: str
+    before: str | None
+    after: str | None
 
 
 def identity(kind: str, properties: Mapping[str, Any], fallback: str) -> str:
     """What an artifact is by its content, whatever its id and path.
 
-    Of a table that is the digest of its data files: its manifest tells paths. What has no digest on record, being of
+    Of a table the content is that of its data files: its manifest tells paths. Steps also read what is recorded of an
+    artifact, such as its splits and its columns' types, so these count as well. What has no digest on record, being of
     another pipeline's, is known by `fallback`.
     """
     digest = properties.get("content_digest") or properties.get("tree_digest") or fallback
-    return " ".join(str(word) for word in (kind, properties.get("table", ""), digest) if word)
+    told = recorded_content(properties)
+    described = storage.text_digest(json.dumps(told, sort_keys=True, default=str))[:12] if told else ""
+    return " ".join(str(word) for word in (kind, properties.get("table", ""), digest, described) if word)
+
+
+def recorded_content(properties: Mapping[str, Any]) -> dict[str, Any]:
+    """Those properties of an artifact that belong to its content."""
+    return {name: value for name, value in properties.items() if name not in _NO_CONTENT}
 
 
 def differences(before: CacheKey, after: CacheKey) -> list[Difference]:
@@ -90,6 +113,6 @@ def _texts(inputs: Mapping[str, Sequence[str]]) -> dict[str, str]:
 
 def _changed(part: str, before: Mapping[str, str], after: Mapping[str, str]) -> Iterable[Difference]:
     for name in sorted({*before, *after}):
-        old, new = before.get(name, ""), after.get(name, "")
+        old, new = before.get(name), after.get(name)
         if old != new:
             yield Difference(part, name, old, new)

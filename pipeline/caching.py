@@ -1,18 +1,20 @@
 """The cache of steps: found by content, checked against storage, and never TFX's, which goes by ids and trusts its records."""
 
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import ml_metadata as mlmd
 from ml_metadata.proto import metadata_store_pb2 as pb
 from tfx.orchestration import metadata
 from tfx.proto.orchestration import execution_result_pb2
 from tfx.types import artifact_utils
 from tfx.types.artifact import Artifact
 
+from beam_jobs import storage
 from beam_jobs.errors import DataError
-from beam_jobs.folder_digest import folder_digest, folder_size
+from beam_jobs.folder_digest import FolderDigest, MissingFolderError, folder_digest, folder_size
 from pipeline.cache_key import CONTEXT_TYPE, PARTS, CacheKey, identity
 from pipeline.lineage.records import plain
 from pipeline.property_values import text_of, unindexed
@@ -20,7 +22,12 @@ from pipeline.property_values import text_of, unindexed
 FULLY_READ_BYTES = 64 << 20
 """An output of up to so many bytes is read to check it; of a larger one, files and sizes are compared."""
 
+MODULE_FILE = "module_file"
+"""The parameter by which steps of TFX name a file of the user's code."""
+
 Artifacts = Mapping[str, Sequence[Artifact]]
+Undone = Callable[[dict[str, list[Artifact]]], str]
+"""Says of earlier outputs why what the step did outside of them no longer holds; '' when it does."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +35,7 @@ class Hit:
     """Outputs that can be used again.
 
     Attributes:
-      execution: the execution that they were recorded with.
+      execution: the one that wrote them.
     """
 
     execution: int
@@ -42,11 +49,17 @@ def key_of(
     minor = ".".join(platform.python_version_tuple()[:2])
     return CacheKey(
         component=component,
-        parameters={name: str(value) for name, value in parameters.items()},
+        parameters={name: _parameter(name, value) for name, value in parameters.items()},
         inputs={name: [_identity(artifact) for artifact in artifacts] for name, artifacts in inputs.items()},
         code=dict(code),
         environment={"lock": lock_digest, "python": minor},
     )
+
+
+def _parameter(name: str, value: Any) -> str:
+    text = str(value)
+    is_code = name == MODULE_FILE and text and storage.exists(text)
+    return f"{text} {storage.content_digest(text)}" if is_code else text
 
 
 def _identity(artifact: Artifact) -> str:
@@ -64,7 +77,10 @@ def register(handle: metadata.Metadata, key: CacheKey) -> pb.Context:
         return known
     context = pb.Context(type_id=kind_id, type=CONTEXT_TYPE, name=key.digest)
     context.custom_properties[PARTS].CopyFrom(unindexed(pb.Value(string_value=key.to_json())))
-    (context.id,) = handle.store.put_contexts([context])
+    try:
+        (context.id,) = handle.store.put_contexts([context])
+    except mlmd.errors.AlreadyExistsError:  # another workspace that shares the store was quicker
+        return handle.store.get_context_by_type_and_name(CONTEXT_TYPE, key.digest)
     return context
 
 
@@ -75,25 +91,31 @@ def recorded_key(handle: metadata.Metadata, digest: str) -> CacheKey | None:
     return CacheKey.from_json(text) if text else None
 
 
-def lost_outputs(handle: metadata.Metadata, execution: int) -> list[str]:
+def lost_outputs(handle: metadata.Metadata, execution: int, undone: Undone | None = None) -> list[str]:
     """Why outputs of an execution cannot be used; none when all are what was recorded."""
-    outputs = _outputs(handle, execution)
-    return [words for artifacts in outputs.values() for artifact in artifacts if (words := _lost(artifact))]
+    return _lost_of(_outputs(handle, execution), undone)
 
 
-def find(handle: metadata.Metadata, context: pb.Context) -> tuple[Hit | None, list[str]]:
-    """The newest execution of the key whose outputs are all there, and why newer ones' cannot be used."""
+def find(handle: metadata.Metadata, context: pb.Context, undone: Undone | None = None) -> tuple[Hit | None, list[str]]:
+    """The newest outputs made under the key that are all there, and why newer ones cannot be used."""
     gone: list[str] = []
     executions = handle.store.get_executions_by_context(context.id)
-    done = (pb.Execution.COMPLETE, pb.Execution.CACHED)
-    for execution in sorted(executions, key=lambda e: e.id, reverse=True):
-        if execution.last_known_state not in done:
-            continue
-        missing = lost_outputs(handle, execution.id)
-        if not missing:
-            return Hit(execution.id, _outputs(handle, execution.id)), gone
-        gone += [words for words in missing if words not in gone]
+    # Those that came from the cache themselves have no outputs but these.
+    made = (execution for execution in executions if execution.last_known_state == pb.Execution.COMPLETE)
+    for execution in sorted(made, key=lambda e: e.id, reverse=True):
+        outputs = _outputs(handle, execution.id)
+        lost = _lost_of(outputs, undone)
+        if not lost:
+            return Hit(execution.id, outputs), gone
+        gone += [words for words in lost if words not in gone]
     return None, gone
+
+
+def _lost_of(outputs: dict[str, list[Artifact]], undone: Undone | None) -> list[str]:
+    lost = [words for artifacts in outputs.values() for artifact in artifacts if (words := _lost(artifact))]
+    if lost or undone is None or not outputs:
+        return lost
+    return [words for words in (undone(outputs),) if words]
 
 
 def _outputs(handle: metadata.Metadata, execution: int) -> dict[str, list[Artifact]]:
@@ -120,8 +142,13 @@ def _lost(artifact: Artifact) -> str:
             same = folder_size(artifact.uri) == (recorded["files_count"], recorded["bytes"])
         else:
             same = folder_digest(artifact.uri).digest == recorded["tree_digest"]
-    except DataError:
-        return f"'{artifact.uri}' is gone"
+    except MissingFolderError:
+        # A bucket knows no empty folders.
+        return (
+            "" if recorded.get("files_count") == 0 and storage.is_remote(artifact.uri) else f"'{artifact.uri}' is gone"
+        )
+    except DataError as error:
+        return f"'{artifact.uri}' cannot be checked: {error}"
     return "" if same else f"'{artifact.uri}' is not what it was"
 
 
@@ -134,12 +161,21 @@ def describe(outputs: Artifacts, told: execution_result_pb2.ExecutorOutput) -> N
     """
     protos = [artifact.mlmd_artifact for artifacts in outputs.values() for artifact in artifacts]
     protos += [proto for artifacts in told.output_artifacts.values() for proto in artifacts.artifacts]
-    held = {uri: folder_digest(uri) for uri in {proto.uri for proto in protos}}
+    held = {uri: _held(uri) for uri in {proto.uri for proto in protos}}
     for proto in protos:
         found = held[proto.uri]
         proto.custom_properties["tree_digest"].string_value = found.digest
-        proto.custom_properties["bytes"].int_value = found.bytes
+        proto.custom_properties[
+            "bytes"
+        ].double_value = found.bytes  # a store on PostgreSQL takes no integer beyond 2^31
         proto.custom_properties["files_count"].int_value = found.files
+
+
+def _held(uri: str) -> FolderDigest:
+    try:
+        return folder_digest(uri)
+    except MissingFolderError:  # nothing was written
+        return FolderDigest(storage.text_digest("[]"), 0, 0)
 
 
 def holds_files(artifact: Artifact) -> bool:

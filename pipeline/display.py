@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -24,10 +24,12 @@ class LiveWatcher:
     def __init__(self, console: Console, config: str) -> None:
         self.console, self.config = console, config
 
-    def started(self, run: str, steps: Sequence[str]) -> None:
+    def started(self, run: str, steps: Sequence[str], finished: Collection[str]) -> None:
         """Names the run."""
         self.width = max(len(step) for step in steps)
-        self.console.print(f"Run [bold]{run}[/]: {len(steps)} steps of {escape(self.config)}")
+        left = len(steps) - len(finished)
+        words = f" goes on: {left} of {len(steps)} steps" if finished else f": {len(steps)} steps"
+        self.console.print(f"Run [bold]{run}[/]{words} of {escape(self.config)}")
 
     def note(self, text: str) -> None:
         """Prints it."""
@@ -45,13 +47,16 @@ class LiveWatcher:
         with live:
             yield state.add
 
-    def finished(self, name: str, step: Step) -> None:
+    def finished(self, name: str, step: Step, before: bool = False) -> None:
         """Prints the step's last line."""
         if step.is_resolver:
             return
         seconds = "reused " if step.state == "CACHED" else f"{step.seconds:5.1f} s"
-        self.console.print(f"{MARKS[step.state]} {name:<{self.width}} {seconds}  {escape(_outcome(step))}")
-        if unusable := step.properties.get("cache_unusable"):
+        self.console.print(
+            f"{MARKS[step.state]} {name:<{self.width}} {'earlier' if before else seconds}  {escape(_outcome(step))}"
+        )
+        unusable = "" if before else step.properties.get("cache_unusable")
+        if unusable:
             self.console.print(f"  not taken from the cache: {escape(unusable)}", style="yellow", soft_wrap=True)
 
 

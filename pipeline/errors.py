@@ -25,6 +25,10 @@ class RunError(BraidError):
     """A run cannot start, go on or be found."""
 
 
+class NotReusableError(RunError):
+    """A step that was to come from the cache would have to run."""
+
+
 class NothingRecordedError(RunError):
     """There is no metadata store yet, or it is empty."""
 
@@ -51,12 +55,17 @@ def without_step(message: str, step: str) -> str:
     return message.removeprefix(f"Step '{step}': ")
 
 
+def is_disk_full(error: BaseException) -> bool:
+    """Whether this is what a full disk makes of a step."""
+    return any(sign in str(error) for sign in _DISK_FULL)
+
+
 def explain(error: BaseException) -> tuple[str, str]:
     """One paragraph on what happened, and the next thing to do."""
     if isinstance(error, BraidError):
         return str(error), error.hint
     text = str(error).strip()
-    if any(sign in text for sign in _DISK_FULL):
+    if is_disk_full(error):
         return (
             "The disk is full (no space left on device).",
             "Free some space, or name a workspace on another disk with --workspace DIR; then run the same command "

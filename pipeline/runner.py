@@ -46,14 +46,14 @@ REUSE = {
 class Watcher(Protocol):
     """Hears of a run as it goes."""
 
-    def started(self, run: str, steps: Sequence[str]) -> None:
-        """The run begins, with these steps in this order."""
+    def started(self, run: str, steps: Sequence[str], finished: Collection[str]) -> None:
+        """The run begins, with these steps in this order, or goes on, when some are finished."""
 
     def step(self, name: str) -> AbstractContextManager[Callable[[progress.Progress], None]]:
         """Around one step; what it yields is called with the step's progress."""
 
-    def finished(self, name: str, step: runs.Step) -> None:
-        """A step has ended well, newly run, taken from the cache, or before the run was resumed."""
+    def finished(self, name: str, step: runs.Step, before: bool = False) -> None:
+        """A step has ended well: newly run or taken from the cache, or `before` the run was resumed."""
 
     def note(self, text: str) -> None:
         """Something that the user would not expect."""
@@ -77,67 +77,95 @@ def run(plan: Plan, workspace: Workspace, watcher: Watcher, workers: int = 0, se
     with workspace.exclusive(name), _leaving_nothing_unfinished(workspace, name), schema:
         retire_unfinished(workspace, name)
         args = [*LOCAL_BEAM, f"--direct_num_workers={workers or os.cpu_count() or 1}"]
-        composed = graph.compose(plan, workspace.pipeline_root(name), workspace.store, args)
-        compiled: pipeline_pb2.Pipeline = compiler.Compiler().compile(composed)
-        return _Launch(plan, compiled, workspace, watcher, selection).every_step()
+        if selection.resume:
+            return _resume(plan, workspace, watcher, args, selection)
+        return _Launch(plan, workspace, watcher, args, selection).every_step()
+
+
+def _resume(
+    plan: Plan, workspace: Workspace, watcher: Watcher, beam_args: Sequence[str], selection: Selection
+) -> runs.Run:
+    """Goes on with a run, or begins a new one when what it has finished would come out otherwise today."""
+    earlier = resuming.find(workspace, plan.loaded.config.name, selection.resume)
+    schema_is_back = resuming.put_schema_back(earlier, plan.schema_file)
+    launch = _Launch(plan, workspace, watcher, beam_args, selection)
+    why_not = launch.take_up(earlier)
+    if why_not:
+        watcher.note(
+            f"Run {earlier.name} cannot go on as it was: {why_not}. This is a new run, with what is unchanged."
+        )
+        if schema_is_back:
+            os.remove(plan.schema_file)
+        return _Launch(plan, workspace, watcher, beam_args, selection).every_step()
+    if launch.is_finished:
+        watcher.note(f"Run {earlier.name} is finished, and nothing has changed since: there is nothing to do.")
+        return earlier
+    return launch.every_step()
 
 
 class _Launch:
     """One run under way: what becomes of each node of the compiled pipeline."""
 
     def __init__(
-        self, plan: Plan, compiled: pipeline_pb2.Pipeline, workspace: Workspace, watcher: Watcher, selection: Selection
+        self, plan: Plan, workspace: Workspace, watcher: Watcher, beam_args: Sequence[str], selection: Selection
     ) -> None:
-        self.plan, self.workspace, self.watcher = plan, workspace, watcher
+        self.plan, self.workspace, self.watcher, self.selection = plan, workspace, watcher, selection
+        composed = graph.compose(plan, workspace.pipeline_root(plan.loaded.config.name), workspace.store, beam_args)
+        self.compiled: pipeline_pb2.Pipeline = compiler.Compiler().compile(composed)
         self.environment = {**run_facts.of_environment(RUNNER, TARGET), **workspace.facts}
-        self.nodes = [node.pipeline_node for node in compiled.nodes]
-        self.modes = modes(selection, {node.node_info.id: list(node.upstream_nodes) for node in self.nodes})
+        nodes = [node.pipeline_node for node in self.compiled.nodes]
+        self.upstream = {node.node_info.id: list(node.upstream_nodes) for node in nodes}
+        self.modes = modes(selection, self.upstream)
+        self.chosen = [step for step, mode in self.modes.items() if mode is not Mode.LEAVE]
+        self.code = step_launcher.code_of_steps(self.compiled)
+        self.earlier: runs.Run | None = None
         self.finished: dict[str, runs.Step] = {}
-        self._begin(compiled, _run_name(plan.loaded.config.name))
-        if selection.resume:
-            self._go_on(compiled, selection.resume)
+        self._begin(_run_name(plan.loaded.config.name))
+
+    def take_up(self, earlier: runs.Run) -> str:
+        """Makes this launch go on with an earlier run, if that can be; else returns why it cannot."""
+        self._begin(earlier.name)
+        self.earlier, self.finished = earlier, {step.name: step for step in earlier.steps if step.ended_well}
+        reason = resuming.changed(earlier, {step: self._launcher(step) for step in self.by_name}, self.upstream)
+        forced = [name for name, step in self.finished.items() if self._is_to_run_again(step)]
+        return reason or (f"'{forced[0]}' had finished and is to run again" if forced else "")
+
+    def _is_to_run_again(self, finished: runs.Step) -> bool:
+        """Whether it is forced, and was not forced already when it ran."""
+        forced = self.modes.get(finished.name) is Mode.FORCE and not finished.is_resolver
+        return forced and finished.properties.get("forced") != self.selection.forcing
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether no step is left to do."""
+        return all(step in self.finished for step in self.chosen)
 
     def every_step(self) -> runs.Run:
         """Launches the steps in order."""
         told = {**run_facts.of_configuration(self.plan.loaded), **self.environment}
         launching.describe_run(self.ir, told)
-        if self.finished:
+        if self.earlier is not None:
             launching.describe_again(self.workspace.store, self.run, told)
-        chosen = [step for step, mode in self.modes.items() if mode is not Mode.LEAVE]
-        self.watcher.started(self.run, chosen)
-        for step in chosen:
+        self.watcher.started(self.run, self.chosen, [step for step in self.chosen if step in self.finished])
+        for step in self.chosen:
             if step in self.finished:
-                self.watcher.finished(step, self.finished[step])
+                self.watcher.finished(step, self.finished[step], before=True)
             else:
                 self._one(step)
         return runs.find_run(stores.open_store(self.workspace.store), self.run)
 
-    def _begin(self, compiled: pipeline_pb2.Pipeline, run: str) -> None:
-        self.run, self.ir = run, copy.deepcopy(compiled)
+    def _begin(self, run: str) -> None:
+        self.run, self.ir = run, copy.deepcopy(self.compiled)
         name = constants.PIPELINE_RUN_ID_PARAMETER_NAME
         runtime_parameter_utils.substitute_runtime_parameter(self.ir, {name: run})
         self.by_name = {node.pipeline_node.node_info.id: node.pipeline_node for node in self.ir.nodes}
 
-    def _go_on(self, compiled: pipeline_pb2.Pipeline, run: str) -> None:
-        """Goes on with a run, or begins a new one when what it has finished would come out otherwise today."""
-        found = runs.find_run(stores.open_store(self.workspace.store), run)
-        launchers = [self._launcher(step) for step in self.by_name]
-        why_not = resuming.changed(found, self.plan.loaded.config.name, launchers)
-        finished = {step.name: step for step in found.steps if step.ended_well}
-        forced = [step for step in finished if self.modes.get(step) is Mode.FORCE]
-        if forced and not why_not:
-            why_not = f"'{forced[0]}' had finished and is to run again"
-        if why_not:
-            self.watcher.note(
-                f"Run {found.name} cannot go on as it was: {why_not}. This is a new run, with what is unchanged."
-            )
-            return
-        self.finished = finished
-        self._begin(compiled, found.name)
-
     def _launcher(self, step: str) -> step_launcher.StepLauncher:
         facts = {**self.environment, **_step_facts(self.plan, self.run, step)}
-        return step_launcher.launcher(self.ir, self.by_name[step], facts, self.workspace.store, REUSE[self.modes[step]])
+        mode = self.modes[step]
+        if mode is Mode.FORCE:
+            facts["forced"] = self.selection.forcing
+        return step_launcher.launcher(self.ir, self.by_name[step], facts, self.workspace.store, REUSE[mode], self.code)
 
     def _one(self, step: str) -> None:
         with self.watcher.step(step) as listener, progress.listening(listener):
@@ -146,7 +174,7 @@ class _Launch:
             except Exception as error:
                 raise StepFailedError(step, self.run, error) from error
         record = runs.find_run(stores.open_store(self.workspace.store), self.run).step(step)
-        if record is None:
+        if record is None or not record.ended_well:
             raise RunError(
                 f"Step '{step}' did not run: its inputs are missing from the metadata store.",
                 "Delete nothing by hand; `braid runs` shows what is there.",
@@ -193,8 +221,9 @@ def _new_schema_taken_back(path: str) -> Iterator[None]:
     is_new = not os.path.exists(path)
     try:
         yield
-    except StepFailedError as failure:
-        if is_new and failure.step != "validate" and os.path.exists(path) and is_untouched(path):
+    except RunError as failure:
+        by_gate = isinstance(failure, StepFailedError) and failure.step == "validate"
+        if is_new and not by_gate and os.path.exists(path) and is_untouched(path):
             os.remove(path)
         raise
 

@@ -97,6 +97,11 @@ def list_runs(store: mlmd.MetadataStore) -> list[Run]:
     return [_run(archive, context, with_outputs=False) for context in reversed(archive.runs())]
 
 
+def names(store: mlmd.MetadataStore) -> list[str]:
+    """The names of all runs, newest first."""
+    return [context.name for context in reversed(Archive(store).runs())]
+
+
 def find_run(store: mlmd.MetadataStore, name: str) -> Run:
     """One run with its outputs; `latest` stands for the newest.
 

@@ -33,6 +33,19 @@ class Selection:
     last: str = ""
     only: str = ""
 
+    @property
+    def options(self) -> list[str]:
+        """The choice of steps as it was typed."""
+        named = {"--from": self.first, "--to": self.last, "--only": self.only}
+        return [word for option, step in named.items() if step for word in (option, step)]
+
+    @property
+    def forcing(self) -> str:
+        """The option that makes steps run whatever the cache holds, as it was typed; '' for none."""
+        if self.only:
+            return f"--only {self.only}"
+        return f"--from {self.first}" if self.first else ""
+
 
 def modes(selection: Selection, upstream: Mapping[str, Collection[str]]) -> dict[str, Mode]:
     """What to do with each step.

@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import enum
+import logging
 import os
 import sys
 import traceback
@@ -15,21 +16,23 @@ from tfx.orchestration.local import runner_utils
 from tfx.orchestration.portable import data_types, execution_publish_utils, inputs_utils, outputs_utils
 from tfx.orchestration.portable.mlmd import execution_lib
 from tfx.proto.orchestration import execution_result_pb2, pipeline_pb2
+from tfx.utils import import_utils
 
 from beam_jobs import storage
-from beam_jobs.errors import listed
-from pipeline import caching, stores
-from pipeline.cache_key import CacheKey, differences
-from pipeline.code_closure import code_closure
-from pipeline.code_modules import project_roots
-from pipeline.errors import RunError
+from beam_jobs.errors import BraidError, listed
+from pipeline import caching, runs, stores
+from pipeline.cache_key import CONTEXT_TYPE, CacheKey, differences
+from pipeline.errors import NotReusableError, RunError, is_disk_full
 from pipeline.launching import RecordingLauncher
-from pipeline.run_facts import Facts
+from pipeline.run_facts import Facts, without_credentials
+from pipeline.step_code import StepCode
 from pipeline.store_address import StoreAddress
 
 TRACEBACK = "traceback.txt"
 KEPT = "traceback"
 """The property of a failed execution, with the path of its traceback, that says that its outputs are kept."""
+EDITED = "code_edited"
+"""The property of an execution whose code was edited while it ran."""
 
 
 class Reuse(enum.Enum):
@@ -46,15 +49,23 @@ def launcher(
     facts: Facts,
     store: StoreAddress,
     reuse: Reuse = Reuse.ALLOWED,
+    code: StepCode | None = None,
 ) -> "StepLauncher":
-    """The launcher of one node of a compiled pipeline; `facts` become properties of its execution.
+    """The launcher of one node of a compiled pipeline.
 
-    It records in `store`, not in the store that the pipeline names: a compiled pipeline holds no password.
+    Args:
+      ir: the pipeline, a run's name filled in.
+      node: which.
+      facts: become properties of its execution.
+      store: where it is recorded; not the store that the pipeline names: a compiled pipeline holds no password.
+      reuse: whether it may come from the cache.
+      code: that of the run's steps; read now unless given.
     """
     deployment = runner_utils.extract_local_deployment_config(ir)
     return StepLauncher(
         facts,
         reuse,
+        code or StepCode(),
         pipeline_node=node,
         mlmd_connection=metadata.Metadata(stores.connection_config(store, read_only=False)),
         pipeline_info=ir.pipeline_info,
@@ -69,12 +80,12 @@ def executor_path(spec: Any) -> str:
     return str(getattr(getattr(spec, "python_executor_spec", spec), "class_path", ""))
 
 
-def _code(executor: str) -> Mapping[str, str]:
-    """Digests of the definitions that an executor of this project reaches; packages are known by the lock."""
-    module, _, name = executor.rpartition(".")
-    if module.partition(".")[0] not in project_roots():
-        return {}
-    return code_closure(f"{module}:{name}").definitions
+def code_of_steps(ir: pipeline_pb2.Pipeline) -> StepCode:
+    """The code of all steps of a compiled pipeline, read now."""
+    code, deployment = StepCode(), runner_utils.extract_local_deployment_config(ir)
+    for node in ir.nodes:
+        code.of(executor_path(runner_utils.extract_executor_spec(deployment, node.pipeline_node.node_info.id)))
+    return code
 
 
 class StepLauncher(RecordingLauncher):
@@ -84,13 +95,13 @@ class StepLauncher(RecordingLauncher):
     what they were; and its launcher deletes the outputs of a step that fails.
     """
 
-    def __init__(self, facts: Facts, reuse: Reuse, **arguments: Any) -> None:
+    def __init__(self, facts: Facts, reuse: Reuse, code: StepCode, **arguments: Any) -> None:
         node = copy.deepcopy(arguments.pop("pipeline_node"))
         self._reuse = reuse if node.execution_options.caching_options.enable_cache else Reuse.FORBIDDEN
         node.execution_options.caching_options.enable_cache = False  # TFX's own
         path = executor_path(arguments.get("executor_spec"))
         super().__init__({**facts, "executor": path} if path else facts, pipeline_node=node, **arguments)
-        self._executor_path = path
+        self._executor_path, self._code = path, code
         self._running: data_types.ExecutionInfo | None = None
 
     def _prepare_execution(self) -> Any:
@@ -104,20 +115,38 @@ class StepLauncher(RecordingLauncher):
             context = caching.register(connected, key)
             # TFX has put its own cache's context last; there nobody will look anything up.
             prepared.contexts[-1] = context
-            hit, unusable = (None, []) if self._reuse is Reuse.FORBIDDEN else caching.find(connected, context)
-            if hit is None and self._reuse is Reuse.REQUIRED:
-                execution_publish_utils.publish_failed_execution(connected, prepared.contexts, info.execution_id)
+            forbidden = self._reuse is Reuse.FORBIDDEN
+            hit, unusable = (None, []) if forbidden else caching.find(connected, context, self._undone())
         facts = {"cache_key": key.digest, "cache": "hit" if hit else "miss", "cache_unusable": "; ".join(unusable)}
         self._add(info.execution_id, {name: fact for name, fact in facts.items() if fact})
         if hit is not None:
             self._take(prepared, hit)
         elif self._reuse is Reuse.REQUIRED:
-            self._clear(info)
-            raise RunError(
-                f"Step '{self.step}' would have to run: nothing that it could be taken from is on record.",
-                "Run without --only, or ask `braid explain RUN/step` what has changed.",
-            )
+            self._give_up(prepared, unusable)
         return prepared
+
+    def _undone(self) -> caching.Undone | None:
+        """What the executor has to say of effects outside of its outputs, if it has any."""
+        executor = import_utils.import_class_by_path(self._executor_path) if self._executor_path else None
+        return getattr(executor, "undone", None)
+
+    def _give_up(self, prepared: Any, unusable: Sequence[str]) -> None:
+        """Publishes the execution as failed, since it must not run.
+
+        Raises:
+          NotReusableError: always.
+        """
+        reason = "; ".join(unusable) or "as it is now, it is not in the cache"
+        error = NotReusableError(
+            f"Step '{self.step}' would have to run: {reason}.",
+            f"Run without --only; `braid explain {self._facts.get('run', 'RUN')}/{self.step}` tells what has changed.",
+        )
+        info = prepared.execution_info
+        self._add(info.execution_id, {"error": str(error), "error_type": type(error).__name__})
+        with self._mlmd_connection as connected:
+            execution_publish_utils.publish_failed_execution(connected, prepared.contexts, info.execution_id)
+        self._clear(info)
+        raise error
 
     @property
     def step(self) -> str:
@@ -127,16 +156,28 @@ class StepLauncher(RecordingLauncher):
     def key(self, parameters: Mapping[str, Any], inputs: caching.Artifacts) -> CacheKey:
         """The step's cache key, for these parameters and inputs."""
         component = self._pipeline_node.node_info.type.name
-        code = _code(self._executor_path)
+        code = self._code.of(self._executor_path)
         return caching.key_of(component, parameters, inputs, code, str(self._facts.get("lock_digest", "")))
 
-    def changed_since(self, execution: int, cache_key: str) -> str:
-        """Why the step, its inputs being the same, would not come out as in an earlier execution; '' when it would."""
+    def changed_since(self, earlier: runs.Step) -> str:
+        """Why the step, what is upstream being the same, would not come out as it did in its run; '' when it would."""
+        return self._looks_up_otherwise(earlier) if earlier.is_resolver else self._made_otherwise(earlier)
+
+    def _looks_up_otherwise(self, earlier: runs.Step) -> str:
         with self._mlmd_connection as connected:
-            recorded = caching.recorded_key(connected, cache_key)
-            lost = caching.lost_outputs(connected, execution)
+            found = inputs_utils.resolve_input_artifacts(pipeline_node=self._pipeline_node, metadata_handle=connected)
+            events = connected.store.get_events_by_execution_ids([earlier.execution])
+        now = {artifact.id for by_key in found for artifacts in by_key.values() for artifact in artifacts}
+        then = {event.artifact_id for event in events if event.type == pb.Event.INTERNAL_OUTPUT}
+        return "" if now == then else "looks up other artifacts of earlier runs by now"
+
+    def _made_otherwise(self, earlier: runs.Step) -> str:
+        with self._mlmd_connection as connected:
+            recorded = caching.recorded_key(connected, str(earlier.properties.get("cache_key", "")))
+            lost = caching.lost_outputs(connected, earlier.execution, self._undone())
         if recorded is None:
-            return "has no cache key on record"
+            edited = earlier.properties.get(EDITED)
+            return f"ran while its code was edited ({edited})" if edited else "has no cache key on record"
         parameters = data_types_utils.build_parsed_value_dict(
             inputs_utils.resolve_parameters_with_schema(node_parameters=self._pipeline_node.parameters)
         )
@@ -156,6 +197,7 @@ class StepLauncher(RecordingLauncher):
     def _clear(self, info: data_types.ExecutionInfo) -> None:
         self._clean_up_stateless_execution_info(info)
         self._clean_up_stateful_execution_info(info)
+        storage.remove_tree(_own_folder(info))
 
     def _execute(self, execution_info: data_types.ExecutionInfo) -> execution_result_pb2.ExecutorOutput:
         """TFX's `_run_executor`, but for the deletion of what a failing step has written."""
@@ -166,23 +208,46 @@ class StepLauncher(RecordingLauncher):
         caching.describe(execution_info.output_dict, output)
         return output
 
+    def _publish_successful_execution(
+        self,
+        execution_id: int,
+        contexts: list[pb.Context],
+        output_dict: dict[str, list[Any]],
+        executor_output: execution_result_pb2.ExecutorOutput,
+    ) -> None:
+        edits = self._code.edits(self._executor_path)
+        if edits:  # which of the two versions has run is not known, so nobody may reuse what it made
+            contexts = [context for context in contexts if context.type != CONTEXT_TYPE]
+            names = listed([*edits.edited, *edits.added, *edits.removed], 4)
+            executor_output.execution_properties[EDITED].string_value = names
+            executor_output.execution_properties["cache_key"].string_value = ""
+        super()._publish_successful_execution(execution_id, contexts, output_dict, executor_output)
+
     def _publish_failed_execution(
         self,
         execution_id: int,
         contexts: list[pb.Context],
         executor_output: execution_result_pb2.ExecutorOutput | None = None,
     ) -> None:
-        self._keep_what_failed(execution_id, contexts)
+        kept = self._keep_what_failed(execution_id, contexts)
         super()._publish_failed_execution(execution_id, contexts, executor_output)
+        if kept:  # last: what bears no such fact is swept
+            self._add(execution_id, {KEPT: kept})
 
-    def _keep_what_failed(self, execution_id: int, contexts: Sequence[pb.Context]) -> None:
-        """Writes the traceback beside the outputs, and links what the step has written with its execution."""
+    def _keep_what_failed(self, execution_id: int, contexts: Sequence[pb.Context]) -> str:
+        """Writes the traceback, and links what the step has written with its execution; returns the traceback's path.
+
+        On a full disk nothing is kept, to make room again.
+        """
         error, info = sys.exception(), self._running
-        if error is None or info is None:
-            return
-        path = os.path.join(os.path.dirname(info.tmp_dir.rstrip("/")), TRACEBACK)
-        storage.write_text(path, "".join(traceback.format_exception(error)))
-        self._add(execution_id, {KEPT: path})
+        if error is None or info is None or is_disk_full(error):
+            return ""
+        path = os.path.join(_own_folder(info), TRACEBACK)
+        try:
+            storage.write_text(path, without_credentials("".join(traceback.format_exception(error))))
+        except (OSError, BraidError) as failure:  # the step's own error is the one to tell
+            logging.warning("What step '%s' wrote before it failed is not kept: %s", self.step, failure)
+            return ""
         written = {key: made for key, made in info.output_dict.items() if any(caching.holds_files(a) for a in made)}
         for artifact in (artifact for made in written.values() for artifact in made):
             artifact.mlmd_artifact.state = pb.Artifact.ABANDONED
@@ -191,3 +256,9 @@ class StepLauncher(RecordingLauncher):
             execution_lib.put_execution(
                 connected, execution, contexts, output_artifacts=written, output_event_type=pb.Event.PENDING_OUTPUT
             )
+        return path
+
+
+def _own_folder(info: data_types.ExecutionInfo) -> str:
+    """The folder of TFX's own files of an execution."""
+    return os.path.dirname(str(info.tmp_dir).rstrip("/"))

@@ -8,6 +8,7 @@ from tfx.types import artifact_utils
 from tfx.types.artifact import Artifact
 
 from beam_jobs import ingest, progress, sources
+from beam_jobs.errors import DataError, listed
 from beam_jobs.sources import SourceConfig
 from beam_jobs.table import Table
 from components import recording
@@ -33,13 +34,28 @@ class Executor(BaseBeamExecutor):
             with progress.original_errors(), self._make_beam_pipeline() as pipeline:
                 ingest.ingest(pipeline, config, ingest.plan(config), table.uri, refused.uri)
             recording.record_job(exec_properties, pipeline.result)
-        recording.record_table(table, config.name, Table.load(table.uri), exec_properties["fingerprint"])
-        table.set_string_custom_property("files", exec_properties.get("files") or _files(config))
+        files = exec_properties.get("files") or _files(config)
+        _check_unchanged(config, json.loads(files))
+        digests = {file["path"]: file["digest"] for file in json.loads(files)}
+        recording.record_table(table, config.name, Table.load(table.uri), digests)
+        table.set_string_custom_property("files", files)
         recording.record_table(refused, f"{config.name} rejects", Table.load(refused.uri))
 
 
 def _files(config: SourceConfig) -> str:
     return recording.to_json([vars(file) for file in sources.source_content(config).files])
+
+
+def _check_unchanged(config: SourceConfig, told: list[dict[str, Any]]) -> None:
+    """What was read must be what was digested before: the cache would hand it out for other content."""
+    before = {file["path"]: file["size"] for file in told}
+    now = {file.path: file.size for file in sources.find_files(config).files}
+    changed = sorted(path for path in before.keys() | now.keys() if before.get(path) != now.get(path))
+    if changed:
+        raise DataError(
+            f"Source '{config.name}' changed while it was read: {listed(changed, 3)}.",
+            "Run again once nothing writes to it any more.",
+        )
 
 
 def _tuples(values: dict[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,9 @@ from tfx.types import artifact_utils
 from tfx.types.artifact import Artifact
 
 from components import blessing
-from components.pusher.pushing import Push, hold_back, push
+from components.pusher.pushing import Push, hold_back, push, superseded
+
+DIGEST = "pushed_digest"
 
 
 class Executor(BaseExecutor):
@@ -26,6 +28,15 @@ class Executor(BaseExecutor):
         pushed = push(model.uri, destination) if blessed else hold_back(destination)
         _record(artifact_utils.get_single_instance(output_dict["pushed_model"]), pushed)
 
+    @staticmethod
+    def undone(output_dict: dict[str, list[Artifact]]) -> str:
+        """Why what an earlier push wrote may not be reused: another model serves by now; '' when it may."""
+        pushed = artifact_utils.get_single_instance(output_dict["pushed_model"])
+        if pushed.get_int_custom_property("pushed") != 1:
+            return ""
+        path, digest = (pushed.get_string_custom_property(key) for key in ("pushed_destination", DIGEST))
+        return superseded(path, digest)
+
 
 def _record(artifact: Artifact, pushed: Push) -> None:
     pushed.save(artifact.uri)
@@ -33,3 +44,4 @@ def _record(artifact: Artifact, pushed: Push) -> None:
     artifact.set_string_custom_property("pushed_destination", pushed.path)
     artifact.set_string_custom_property("pushed_version", pushed.version)
     artifact.set_string_custom_property("reason", pushed.reason)
+    artifact.set_string_custom_property(DIGEST, pushed.digest)

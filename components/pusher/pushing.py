@@ -9,7 +9,6 @@ A reader that opens `current` sees one whole model at any moment. A version is w
 and renamed when its bytes are on the disk, so a push that is cut off leaves nothing that looks like a version.
 """
 
-import dataclasses
 import json
 import os
 import shutil
@@ -37,6 +36,7 @@ class Push:
       version: the name of its folder; '' where nothing was pushed.
       path: that folder, whole; '' where nothing was pushed.
       reason: what was done, or why nothing was.
+      digest: of the model's files; '' where nothing was pushed.
     """
 
     destination: str
@@ -44,10 +44,12 @@ class Push:
     version: str
     path: str
     reason: str
+    digest: str = ""
 
     def save(self, uri: str) -> None:
-        """Writes `pushed.json` into the artifact's folder."""
-        storage.write_text(f"{uri.rstrip('/')}/{PUSHED}", json.dumps(dataclasses.asdict(self), indent=1))
+        """Writes `pushed.json` into the artifact's folder: nothing that tells places, so that it can be compared."""
+        told = {"serving": self.serving, "version": self.version, "model": self.digest}
+        storage.write_text(f"{uri.rstrip('/')}/{PUSHED}", json.dumps(told, indent=1))
 
 
 def hold_back(destination: str) -> Push:
@@ -65,18 +67,35 @@ def push(model_uri: str, destination: str) -> Push:
     root = _root(destination)
     files = [file.path for file in storage.expand(model_uri)]
     try:
-        serving = _serving(root)
-        if serving is not None and _digest(files) == _digest([str(path) for path in serving.iterdir()]):
-            return Push(str(root), True, serving.name, str(serving), "This very model was serving already.")
+        digest, serving = _digest(files), _serving(root)
+        if serving is not None and digest == _digest_of(serving):
+            return Push(str(root), True, serving.name, str(serving), "This very model was serving already.", digest)
         _remove_stale(root)
-        version = _publish(files, root)
+        version = _left_behind(root, digest) or _publish(files, root)
         _point(root, version.name)
     except OSError as error:
         raise StepError(
             f"The model cannot be pushed to '{root}': {error.strerror or error}.",
             "Check that the folder can be written to and that the disk has room.",
         ) from error
-    return Push(str(root), True, version.name, str(version), f"Pushed as version {version.name}.")
+    return Push(str(root), True, version.name, str(version), f"Pushed as version {version.name}.", digest)
+
+
+def superseded(version_path: str, digest: str) -> str:
+    """Why the version of an earlier push does not stand any more; '' when it does.
+
+    It stands while `current` names it, unaltered, or was put back by hand to an earlier version.
+    """
+    version = Path(version_path)
+    pointer = version.parent / CURRENT
+    try:
+        named = pointer.readlink().name if pointer.is_symlink() and pointer.is_dir() else ""
+        if not named or named > version.name:
+            return f"'{pointer}' names {named or 'no version'} by now, not {version.name}"
+        is_same = version.is_dir() and digest in ("", _digest_of(version))
+    except OSError as error:
+        return f"'{version}' cannot be read: {error.strerror}"
+    return "" if is_same else f"'{version}' is not what was pushed"
 
 
 def _root(destination: str) -> Path:
@@ -99,6 +118,18 @@ def _root(destination: str) -> Path:
 def _serving(root: Path) -> Path | None:
     pointer = root / CURRENT
     return root / pointer.readlink() if pointer.is_symlink() and pointer.is_dir() else None
+
+
+def _left_behind(root: Path, digest: str) -> Path | None:
+    """The last version, where a push that was cut off has written it and not yet pointed at it."""
+    last = root / f"{_last_version(root):0{VERSION_DIGITS}d}" if root.is_dir() else root
+    serving = _serving(root)
+    is_ahead = last != root and last.is_dir() and (serving is None or serving.name < last.name)
+    return last if is_ahead and _digest_of(last) == digest else None
+
+
+def _digest_of(folder: Path) -> str:
+    return _digest([str(path) for path in folder.iterdir()])
 
 
 def _digest(paths: list[str]) -> str:

@@ -10,6 +10,7 @@ import re
 import uuid
 
 from beam_jobs import storage
+from beam_jobs.errors import DataError
 
 _HEADER = """\
 # Inferred by Braid from the train split. It is yours now: edit it, and keep it under version control.
@@ -44,6 +45,16 @@ def user_schema_digest(schema_path: str) -> str:
 def is_untouched(schema_path: str) -> bool:
     """Whether nobody edited the file since it was inferred."""
     return bool(_request(_read(schema_path)))
+
+
+def write_again(schema_uri: str, schema_path: str, request: str) -> bool:
+    """Writes the user's file once more, from the schema that was inferred on `request`; returns whether that is there."""
+    try:
+        (kept,) = storage.expand(schema_uri)
+    except (DataError, ValueError):
+        return False
+    storage.write_text(schema_path, marked(storage.read_text(kept.path), request))
+    return True
 
 
 def _read(path: str) -> str:

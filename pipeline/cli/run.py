@@ -48,7 +48,7 @@ def command(
     shows_all = verbose or context.obj["debug"]
     context.with_resource(quiet.silence(verbose))
     from pipeline import display, loading, planning, stores, terminal
-    from pipeline.errors import RunError, StepFailedError
+    from pipeline.errors import NotReusableError, StepFailedError
     from pipeline.selection import Selection
     from pipeline.workspace import Workspace
 
@@ -60,14 +60,16 @@ def command(
     with console.status("Loading TFX ..."), quiet.native_logs(verbose), quiet.without_stock_components():
         from pipeline import runner
     watcher = display.LiveWatcher(console, config)
+    selection = Selection(resume, first, last, only)
     try:
         with quiet.worker_tracebacks_held(shows_all):
-            finished = runner.run(plan, place, watcher, workers, Selection(resume, first, last, only))
+            finished = runner.run(plan, place, watcher, workers, selection)
     except StepFailedError as error:
-        if not isinstance(error.cause, RunError):  # the step itself failed
-            again = _arguments(overlays, assignments, workspace, store)
-            error.hint += f"\nGo on:  braid run {config}{again} --resume {error.run}"
-            error.hint += f"\nDebug:  braid debug {error.run}/{error.step}{_place(workspace, store)}"
+        if not isinstance(error.cause, NotReusableError):  # the step itself failed
+            again = [config, *_arguments(overlays, assignments), *_place(workspace, store), "--resume", error.run]
+            again += selection.options
+            error.hint += f"\nGo on:  braid run {shlex.join(again)}"
+            error.hint += f"\nDebug:  braid debug {shlex.join([f'{error.run}/{error.step}', *_place(workspace, store)])}"
         raise
     if as_json:
         options.print_json(display.as_dict(finished))
@@ -75,15 +77,13 @@ def command(
         display.summary(console, finished, with_steps=False)
 
 
-def _arguments(overlays: tuple[str, ...], assignments: tuple[str, ...], workspace: str, store: str) -> str:
+def _arguments(overlays: tuple[str, ...], assignments: tuple[str, ...]) -> list[str]:
     """The options of this command that decide what is run, as they would be typed again."""
     words = [word for overlay in overlays for word in ("--overlay", overlay)]
-    words += [word for assignment in assignments for word in ("--set", assignment)]
-    return "".join(f" {shlex.quote(word)}" for word in words) + _place(workspace, store)
+    return words + [word for assignment in assignments for word in ("--set", assignment)]
 
 
-def _place(workspace: str, store: str) -> str:
+def _place(workspace: str, store: str) -> list[str]:
     """The options that say where the run is recorded, but for an address with a password, which the environment keeps."""
     words = [] if workspace == ".braid" else ["--workspace", workspace]
-    words += ["--store", store] if store and "://" not in store else []
-    return "".join(f" {shlex.quote(word)}" for word in words)
+    return words + (["--store", store] if store and "://" not in store else [])

@@ -30,7 +30,23 @@ def test_what_is_recorded_is_read_again(tmp_path: Path, blessed: bool, baseline:
     artifact = standard_artifacts.ModelBlessing()
     artifact.uri = str(tmp_path)
     blessing.record(artifact, model(7), baseline and model(baseline), blessed, "because")
-    assert (blessing.is_blessed(artifact), blessing.model_id(artifact)) == (blessed, 7)
+    assert blessing.is_blessed(artifact) == blessed
+    assert [blessing.speaks_of(artifact, model(number)) for number in (7, 8)] == [True, False]
     assert [path.name for path in tmp_path.iterdir()] == [blessing.FILES[blessed]]
     assert artifact.get_string_custom_property(blessing.MESSAGE) == "because"
     assert artifact.has_custom_property(blessing.BASELINE) == (baseline is not None)
+
+
+@pytest.mark.parametrize(
+    ("judged", "asked", "spoken_of"), [("aa", "aa", True), ("aa", "bb", False), ("", "", False), ("aa", "", False)]
+)
+def test_a_blessing_speaks_of_every_model_with_the_same_content(
+    tmp_path: Path, judged: str, asked: str, spoken_of: bool
+) -> None:
+    """One that was trained again, as its files were lost, has another id; the blessing comes from the cache."""
+    artifact, one, other = standard_artifacts.ModelBlessing(), model(7), model(8)
+    artifact.uri = str(tmp_path)
+    one.set_string_custom_property("tree_digest", judged)
+    other.set_string_custom_property("tree_digest", asked)
+    blessing.record(artifact, one, None, True, "")
+    assert blessing.speaks_of(artifact, other) == spoken_of

@@ -1,3 +1,5 @@
+import json
+import os
 import threading
 from pathlib import Path
 
@@ -5,7 +7,7 @@ import pytest
 
 from beam_jobs.errors import DataError
 from components.errors import StepError
-from components.pusher.pushing import push
+from components.pusher.pushing import Push, hold_back, push, superseded
 
 
 def model(folder: Path, content: str) -> str:
@@ -89,3 +91,77 @@ def test_a_destination_that_cannot_be_used_is_explained(tmp_path: Path) -> None:
         push(uri, "gs://bucket/models")
     with pytest.raises(DataError, match="does not exist"):
         push(str(tmp_path / "gone"), str(tmp_path / "serving"))
+
+
+def cut_off(monkeypatch: pytest.MonkeyPatch, uri: str, target: Path) -> None:
+    """A push that ends after its version was written, before anything points at it."""
+
+    def die(root: Path, version: str) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr("components.pusher.pushing._point", die)
+        push(uri, str(target))
+
+
+def saved(made: Push, folder: Path) -> object:
+    folder.mkdir()
+    made.save(str(folder))
+    return json.loads((folder / "pushed.json").read_text())
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_push_that_was_cut_off_is_taken_up_by_the_next(
+    first: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target, undisturbed = tmp_path / "serving", tmp_path / "undisturbed"
+    for folder in () if first else (target, undisturbed):
+        push(model(tmp_path / "a", "one"), str(folder))
+    two = model(tmp_path / "b", "two")
+    cut_off(monkeypatch, two, target)
+    again, expected = push(two, str(target)), push(two, str(undisturbed))
+    assert sorted(os.listdir(target)) == sorted(os.listdir(undisturbed))
+    assert (target / "current/model.ubj").read_text() == "two"
+    assert saved(again, tmp_path / "x") == saved(expected, tmp_path / "y")
+    assert saved(push(two, str(target)), tmp_path / "z") == saved(expected, tmp_path / "w")
+
+
+def test_what_a_cut_off_push_of_another_model_left_is_no_one_elses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "serving"
+    cut_off(monkeypatch, model(tmp_path / "a", "one"), target)
+    assert push(model(tmp_path / "b", "two"), str(target)).version == "00000002"
+
+
+def test_a_version_that_was_left_behind_on_purpose_is_not_served_again(tmp_path: Path) -> None:
+    target = tmp_path / "serving"
+    one, two = model(tmp_path / "a", "one"), model(tmp_path / "b", "two")
+    push(one, str(target))
+    push(two, str(target))
+    assert push(one, str(target)).version == "00000003"
+
+
+def test_a_push_stands_until_another_model_serves(tmp_path: Path) -> None:
+    target = tmp_path / "serving"
+    first = push(model(tmp_path / "a", "one"), str(target))
+    assert superseded(first.path, first.digest) == ""
+    second = push(model(tmp_path / "b", "two"), str(target))
+    assert superseded(first.path, first.digest) == f"'{target}/current' names 00000002 by now, not 00000001"
+    assert superseded(second.path, second.digest) == ""
+    (target / "current").unlink()
+    (target / "current").symlink_to("00000001")
+    assert superseded(second.path, second.digest) == "", "going back by hand is the user's right"
+    (target / "current").unlink()
+    assert "names no version by now" in superseded(first.path, first.digest)
+
+
+def test_a_served_model_that_was_altered_is_no_longer_what_was_pushed(tmp_path: Path) -> None:
+    made = push(model(tmp_path / "a", "one"), str(tmp_path / "serving"))
+    Path(made.path, "model.ubj").write_text("onE")
+    assert superseded(made.path, made.digest) == f"'{made.path}' is not what was pushed"
+    assert superseded(made.path, "") == "", "older records know no digest"
+
+
+def test_what_was_held_back_is_saved_without_a_place(tmp_path: Path) -> None:
+    assert saved(hold_back("/x"), tmp_path / "h") == {"serving": False, "version": "", "model": ""}
