@@ -33,12 +33,12 @@ class Expressions:
         """The SQL that computes a column of the query's answer.
 
         Args:
-          query: a SELECT, set operation, table function or VALUES.
+          query: a SELECT, set operation, recursion, table function or VALUES.
           name: the column's name, in lower case.
           place: where it stands; it is found by its name alone when this is not known.
           count: how many columns the query has, if that is known.
         """
-        if query["type"] == "SET_OPERATION_NODE":
+        if query["type"] in ("SET_OPERATION_NODE", "RECURSIVE_CTE_NODE"):
             return self._of_branches(query, name, place, count)
         if query["type"] == "TABLE_FUNCTION":
             return self._text(query["function"])
@@ -62,7 +62,8 @@ class Expressions:
 
     def _of_branches(self, query: Node, name: str, place: int | None, count: int | None) -> str:
         """The branches' expressions; only the first one's where the others merely choose among its rows."""
-        kind, word = str(query["setop_type"]), " UNION ALL " if query["setop_all"] else " UNION "
+        kind = str(query.get("setop_type", "UNION"))
+        word = " UNION ALL " if query.get("setop_all", query.get("union_all")) else " UNION "
         branches = query.get("children") or (query["left"], query["right"])
         if not kind.startswith("UNION"):
             return self.of(branches[0], name, place, count)

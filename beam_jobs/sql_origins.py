@@ -4,6 +4,7 @@ The plan (`sql_tree.plan`) has every name, star and correlated subquery resolved
 follow values through its operators. An operator or expression that is not known here is refused, never skipped.
 """
 
+import dataclasses
 from collections.abc import Callable, Mapping
 
 import pyarrow as pa
@@ -176,8 +177,7 @@ class Flow:
         bindings += bindings_of(operator, told, "groupings_index")
         filters = below.filters | united(groups)
         key = frozenset(range(len(groups))) if len(sets) < 2 else None
-        single = not groups and not sets
-        return Rows(groups + folded + (Value(),) * told, bindings, filters, key, single)
+        return Rows(groups + folded + (Value(),) * told, bindings, filters, key, single=not groups and not sets)
 
     def _window(self, operator: Node) -> Rows:
         (below,) = self._below(operator)
@@ -270,13 +270,7 @@ class Flow:
         named = self._named.get(operator.get("cte_index", 0))
         if named is None:
             raise _unknown("a reference to a CTE out of reach")
-        return Rows(
-            named.columns,
-            bindings_of(operator, len(named.columns)),
-            named.filters,
-            named.key,
-            named.single,
-        )
+        return dataclasses.replace(named, bindings=bindings_of(operator, len(named.columns)))
 
 
 def _unknown(construct: str) -> SqlError:

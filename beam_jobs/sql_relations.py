@@ -37,7 +37,7 @@ class Relation:
       keys: its columns that equal a partition column, with that column's name.
       carries: each row comes from one row of the stream, whose `_at` it can bring along.
       base: the declared table that it is, or ''.
-      query: the SELECT, set operation, table function or VALUES that yields it; None for a table and a recursion.
+      query: the SELECT, set operation, recursion, table function or VALUES that yields it; None for a table.
     """
 
     columns: tuple[str, ...] | None

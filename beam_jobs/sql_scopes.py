@@ -113,7 +113,7 @@ class Scopes:
             raise self._refusal(
                 tables, f"The recursive CTE '{name}'", query, "a recursion is not followed into partitions"
             )
-        return Relation(columns=branches[0].columns)
+        return Relation(columns=branches[0].columns, query=query)
 
     # FROM
 

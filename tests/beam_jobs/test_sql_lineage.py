@@ -89,7 +89,7 @@ PRECISE: list[tuple[str, dict[str, str], str]] = [
     ("WITH c(i, j) AS (SELECT id, k + v FROM t), d AS (SELECT * EXCLUDE (i) FROM c) SELECT d.j AS z, c.i FROM d, c", {"z": "k + v <- t.k t.v", "i": "t.id <- t.id"}, ""),
     ("WITH t AS (SELECT id, y AS k FROM t JOIN g USING (k)) SELECT k FROM t", {"k": "g.y <- g.y"}, "g.k t.k"),
     ("WITH a AS (SELECT k FROM t), c AS (WITH a AS (SELECT y AS k FROM g) FROM a) SELECT a.k, c.k AS j FROM a, c", {"k": "t.k <- t.k", "j": "g.y <- g.y"}, ""),
-    ("WITH RECURSIVE r AS (SELECT id, k FROM t UNION SELECT r.id, b.y FROM r JOIN b ON r.k = b.k) FROM r", {"id": "t.id <- t.id", "k": "k <- b.y t.k"}, "b.k b.y t.id t.k"),
+    ("WITH RECURSIVE r AS (SELECT id, k FROM t UNION SELECT r.id, b.y FROM r JOIN b ON r.k = b.k) FROM r", {"id": "t.id <- t.id", "k": "t.k UNION b.y <- b.y t.k"}, "b.k b.y t.id t.k"),
     ("WITH unused AS (SELECT * FROM b WHERE y > 1) SELECT k FROM t", {"k": "t.k <- t.k"}, ""),
 ]  # fmt: skip
 
@@ -221,6 +221,10 @@ def test_what_cannot_be_followed_is_refused_by_name(sql: str, construct: str) ->
         (
             "SELECT x FROM (SELECT 1 AS x UNION SELECT id + 1 FROM t UNION SELECT k FROM t)",
             "1 UNION id + 1 UNION t.k",
+        ),
+        (
+            "WITH RECURSIVE r(i) AS (SELECT k FROM t UNION ALL SELECT i + 1 FROM r WHERE i < 5) SELECT i AS x FROM r",
+            "t.k UNION ALL i + 1",
         ),
         ("SELECT y + 1 AS x FROM (SELECT k * 2 AS y FROM t)", "y + 1"),
         ("SELECT x FROM (SELECT x FROM (SELECT k AS x, l FROM t WHERE v > 1) ORDER BY l)", "t.k"),
