@@ -38,7 +38,7 @@ class Reason:
 
     Attributes:
       what: the source file, the parameter's dotted key, the input's key, the output, the attempt, the part of the code.
-      before: as the earlier execution had it; an input is a list of `InputArtifact`.
+      before: as the earlier execution had it; an input is a list of `InputArtifact`, without those that both had.
       after: as this one has it.
       decides: whether the cache looks at it, so that it makes the step run again.
       note: in words or lines what the values do not tell.
@@ -126,9 +126,13 @@ def _files_read(archive: Archive, execution: Execution) -> origin_changes.Files 
 def _inputs(archive: Archive, earlier: Execution, execution: Execution) -> Iterator[Reason]:
     old, new = (tables.inputs_of(archive, one) for one in (earlier, execution))
     for key in dict.fromkeys([*old, *new]):
-        before, after = ([_input(archive, artifact) for artifact in side.get(key, ())] for side in (old, new))
-        if [one.artifact for one in before] != [one.artifact for one in after]:
-            yield Reason("input", key, before, after, note=_content_words(before, after))
+        sides = [side.get(key, []) for side in (old, new)]
+        ids = [[artifact.id for artifact in side] for side in sides]
+        if ids[0] == ids[1]:
+            continue
+        shared = set(ids[0]) & set(ids[1]) if set(ids[0]) != set(ids[1]) else set[int]()
+        before, after = ([_input(archive, one) for one in side if one.id not in shared] for side in sides)
+        yield Reason("input", key, before, after, note=_content_words(before, after))
 
 
 def _input(archive: Archive, artifact: Artifact) -> InputArtifact:
@@ -145,7 +149,9 @@ def digest_of(artifact: Artifact) -> str:
 
 def _content_words(before: list[InputArtifact], after: list[InputArtifact]) -> str:
     if not before or not after:
-        return "there was none before" if after else "there is none any more"
+        return "not there before" if after else "not there any more"
+    if {one.artifact for one in before} == {one.artifact for one in after}:
+        return "the same artifacts in another order"
     digests = [[one.digest for one in side] for side in (before, after)]
     if "" in (*digests[0], *digests[1]):
         return _CONTENT_WORDS["unknown"]

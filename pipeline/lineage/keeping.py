@@ -66,6 +66,11 @@ def is_pinned(archive: Archive, run: str) -> bool:
     return _pinned(archive.run(run)) if run else False
 
 
+def pinned(archive: Archive) -> list[str]:
+    """The names of the pinned runs, newest first."""
+    return [context.name for context in reversed(archive.runs()) if _pinned(context)]
+
+
 def _pinned(context: object) -> bool:
     properties = getattr(context, "custom_properties", {})
     return bool(records.plain(properties).get(PINNED))

@@ -125,6 +125,7 @@ def test_gc_keeps_what_serves_and_all_that_it_was_made_from(braid: Braid, two_ru
 @pytest.mark.slow
 def test_a_pinned_run_stays_until_it_is_let_go(project: Project, braid: Braid, two_runs: tuple[str, str]) -> None:
     assert braid("lineage", "pin", two_runs[0], *WORKSPACE).out == f"Run {two_runs[0]} is pinned.\n"
+    assert braid("lineage", "pin", *WORKSPACE).out == f"{two_runs[0]}\n"
     assert braid("lineage", "pin", two_runs[1], *WORKSPACE).code == 0
     before = files(project.workspace / "sales")
     found = ask(braid, "gc", "--days", "0", "--delete")
@@ -132,6 +133,7 @@ def test_a_pinned_run_stays_until_it_is_let_go(project: Project, braid: Braid, t
     assert files(project.workspace / "sales") == before
     for name in two_runs:
         assert braid("lineage", "pin", name, "--off", *WORKSPACE).out == f"Run {name} is not pinned any more.\n"
+    assert braid("lineage", "pin", *WORKSPACE).out == "No run is pinned.\n"
     assert ask(braid, "gc", "--days", "0")["removals"]
 
 

@@ -52,13 +52,14 @@ _DIGITS = 10  # of a digest, for a person to compare
 )
 @click.option("--slices", is_flag=True, help="Show every metric of every slice.")
 @options.workspace
+@options.store
 @options.as_json
-def command(before: str, after: str, bound: float, slices: bool, workspace: str, as_json: bool) -> None:
+def command(before: str, after: str, bound: float, slices: bool, workspace: str, store: str, as_json: bool) -> None:
     """Tell what changed from one RUN to another (`latest` is the newest), causes before their effects."""
     from pipeline import terminal
     from pipeline.lineage import differences
 
-    found = differences.diff(opened.archive(workspace), before, after, bound)
+    found = differences.diff(opened.archive(workspace, store), before, after, bound)
     if as_json:
         options.print_json(found.to_dict())
     else:

@@ -41,8 +41,11 @@ _CAUSES = {
 @click.option("--delete", is_flag=True, help="Delete; without it, only tell what would be deleted.")
 @click.option("--list", "lists", is_flag=True, help="Name every folder.")
 @options.workspace
+@options.store
 @options.as_json
-def command(days: float, failed_days: float, delete: bool, lists: bool, workspace: str, as_json: bool) -> None:
+def command(
+    days: float, failed_days: float, delete: bool, lists: bool, workspace: str, store: str, as_json: bool
+) -> None:
     """Remove what no serving model, no pinned run and no run of the last days needs; a dry run unless told.
 
     What is deleted is marked in the store first, so that no later run takes it from the cache. Exits 1 when something
@@ -53,8 +56,8 @@ def command(days: float, failed_days: float, delete: bool, lists: bool, workspac
     from pipeline.lineage.keeping import Policy
     from pipeline.workspace import Workspace
 
-    place, policy = Workspace(os.path.abspath(workspace)), Policy(days, failed_days)
-    archive = opened.archive(workspace)
+    place, policy = Workspace(os.path.abspath(workspace), store), Policy(days, failed_days)
+    archive = opened.archive(workspace, store)
     if not delete:
         plan = retention.plan(archive, collecting.roots(archive, place), policy)
         if as_json:

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 @click.command("verify")
 @click.argument("name", metavar="[X]", default="")
 @options.workspace
+@options.store
 @options.as_json
-def command(name: str, workspace: str, as_json: bool) -> None:
+def command(name: str, workspace: str, store: str, as_json: bool) -> None:
     """Compute digests again and tell what is missing or changed: of a run, a step or an artifact X, or of everything.
 
     Without X also source files as their newest run read them, and folders that nothing names. Exits 1 when something is
@@ -31,8 +32,8 @@ def command(name: str, workspace: str, as_json: bool) -> None:
     from pipeline.lineage import verification
     from pipeline.workspace import Workspace
 
-    archive = opened.archive(workspace)
-    roots = collecting.roots(archive, Workspace(os.path.abspath(workspace)))
+    archive = opened.archive(workspace, store)
+    roots = collecting.roots(archive, Workspace(os.path.abspath(workspace), store))
     todo = verification.scope(archive, name, roots)
     found = _verified(archive, todo)
     if as_json:
@@ -59,15 +60,11 @@ def _verified(archive: "Archive", todo: "Scope") -> "Verification":
 
 def show(console: "Console", found: "Verification") -> None:
     """What is wrong, then what was looked at, and how closely."""
-    from pipeline import terminal
-
-    if found.findings:
-        shown = terminal.table("what", "where", "artifact", "recorded", "found")
-        for one in found.findings:
-            artifact = "" if one.artifact is None else f"{one.artifact} of {one.made_by}"
-            cells = (one.place, artifact, one.recorded, one.found or one.note)
-            shown.add_row(f"[red]{one.problem}[/]", *map(escape, cells))
-        console.print(shown)
+    for one in found.findings:
+        console.print(f"[red]{one.problem}[/] {escape(one.place)}", soft_wrap=True)
+        artifact = "" if one.artifact is None else f"artifact {one.artifact} by {one.made_by or '(not recorded)'}; "
+        digests = f"recorded {one.recorded}, found {one.found}" if one.found else one.note
+        console.print(f"  {escape(artifact + digests)}", soft_wrap=True)
     console.print(
         f"{found.by_digest:,} artifacts were compared by digest, {found.by_existence:,} have none recorded and were only "
         f"looked for, {found.source_files:,} source files were compared."

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     "--since", "days", type=click.FloatRange(min=0), metavar="DAYS", help="Only what began in these last days."
 )
 @options.workspace
+@options.store
 @options.as_json
-def command(pipeline: str, days: float | None, workspace: str, as_json: bool) -> None:
+def command(pipeline: str, days: float | None, workspace: str, store: str, as_json: bool) -> None:
     """Add up the time and the bytes spent on what was never blessed or pushed, by step, of PIPELINE or of all.
 
     What came from the cache costs nothing; failed attempts count. What leads to no model, such as a check of the data,
@@ -31,7 +32,7 @@ def command(pipeline: str, days: float | None, workspace: str, as_json: bool) ->
     from pipeline import terminal
     from pipeline.lineage import waste
 
-    found = waste.waste(opened.archive(workspace), pipeline, days)
+    found = waste.waste(opened.archive(workspace, store), pipeline, days)
     if as_json:
         options.print_json(found.to_dict())
     else:

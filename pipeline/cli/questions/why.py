@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 @click.command("why")
 @click.argument("step", metavar="RUN/STEP")
 @options.workspace
+@options.store
 @options.as_json
-def command(step: str, workspace: str, as_json: bool) -> None:
+def command(step: str, workspace: str, store: str, as_json: bool) -> None:
     """Tell why a step ran again, or came from the cache: which part of what it depends on differs.
 
     RUN/STEP may be a RUN, for all of its steps, or an artifact, for the step that made it. Of one step, the reasons of
@@ -31,7 +32,7 @@ def command(step: str, workspace: str, as_json: bool) -> None:
     from pipeline import terminal
     from pipeline.lineage import reasons
 
-    archive = opened.archive(workspace)
+    archive = opened.archive(workspace, store)
     found = reasons.why(archive, step)
     if len(found) == 1:
         found = reasons.chain(archive, found[0].execution)
@@ -58,7 +59,7 @@ def show(console: "Console", found: "Reasons") -> None:
     _reasons(console, decided)
     others = [reason for reason in found.reasons if not reason.decides]
     if others:
-        console.print("  What differs too, and the cache does not look at:")
+        console.print("  What differs too, but decides nothing:")
         _reasons(console, others)
 
 

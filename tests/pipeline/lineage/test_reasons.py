@@ -96,7 +96,23 @@ def test_an_input_that_there_was_none_of(world: World, tmp_path: Path) -> None:
     world.execute("train", run="run-1")
     world.execute("train", {"baseline": [world.artifact("Model")]}, run="run-2")
     (reason,) = why(world, tmp_path).reasons
-    assert (reason.what, reason.before, reason.note) == ("baseline", [], "there was none before")
+    assert (reason.what, reason.before, reason.note) == ("baseline", [], "not there before")
+
+
+def test_of_several_inputs_under_one_key_only_those_that_differ(world: World, tmp_path: Path) -> None:
+    same, old, new = (world.artifact(content_digest=digest) for digest in ("s", "a", "b"))
+    world.execute("train", {"tables": [same, old]}, run="run-1")
+    world.execute("train", {"tables": [same, new]}, run="run-2")
+    (reason,) = why(world, tmp_path).reasons
+    assert ([one.artifact for one in reason.before], [one.artifact for one in reason.after]) == ([2], [3])
+
+
+def test_the_same_inputs_in_another_order(world: World, tmp_path: Path) -> None:
+    first, second = (world.artifact(content_digest=digest) for digest in ("a", "b"))
+    world.execute("train", {"tables": [first, second]}, run="run-1")
+    world.execute("train", {"tables": [second, first]}, run="run-2")
+    (reason,) = why(world, tmp_path).reasons
+    assert (len(reason.before), len(reason.after), reason.note) == (2, 2, "the same artifacts in another order")
 
 
 def test_source_files_say_it_instead_of_the_fingerprint(world: World, tmp_path: Path) -> None:
