@@ -21,9 +21,17 @@ if TYPE_CHECKING:
 @click.command("debug")
 @click.argument("step", metavar="RUN/STEP")
 @click.option("--to", "folder", metavar="DIR", help="Where the capsule goes; WORKSPACE/capsules/ unless given.")
-@click.option("--execution", default=0, metavar="ID", help="The attempt meant, where the step was tried several times.")
+@click.option(
+    "--execution",
+    default=0,
+    type=click.IntRange(min=0),
+    metavar="ID",
+    help="The attempt meant, where the step was tried several times.",
+)
 @click.option("--copy", is_flag=True, help="Copy inputs of any size into the capsule.")
-@click.option("--sample", default=0, metavar="N", help="Cut tables down to N rows of each split.")
+@click.option(
+    "--sample", default=0, type=click.IntRange(min=0), metavar="N", help="Cut tables down to N rows of each split."
+)
 @click.option("--run", "replays", is_flag=True, help="Replay at once, and compare the outputs with the original ones.")
 @click.option(
     "--set", "assignments", multiple=True, metavar="PARAMETER=VALUE", help="Replay with one parameter changed."
@@ -59,19 +67,25 @@ def command(
     original output is touched. RUN may be `latest`; the step may have failed, or finished long ago.
     """
     from pipeline import terminal
+    from pipeline.cli import quiet
     from pipeline.debugging import making, recorded
+    from pipeline.debugging.capsule import claim
+    from pipeline.debugging.copying import Wishes
 
+    if wishes["code"] and wishes["checkout"]:
+        raise click.UsageError("--code and --checkout both name the code to replay with.")
     archive = opened.archive(workspace, store)
     found = recorded.find(archive, step, execution)
     place = os.path.abspath(folder or making.default_folder(workspace, found))
+    claim(place)
     code, interpreter = _code_and_interpreter(found, place, wishes)
-    wanted = making.Wishes(wishes["copy"], wishes["sample"], code, interpreter)
-    made = making.make(found, place, wanted)
+    with quiet.silence():  # where a component has to be imported, TFX loads
+        made = making.make(found, place, Wishes(wishes["copy"], wishes["sample"], code, interpreter))
     console = terminal.console(stderr=as_json)
     if shrink:
         _shrink(archive, made, console, as_json)
         return
-    _tell(made, console)
+    _tell(made, interpreter, console)
     if (
         wishes["replays"]
         or wishes["pdb"]
@@ -91,8 +105,11 @@ def _code_and_interpreter(found: Any, folder: str, wishes: dict[str, Any]) -> tu
     from pipeline.errors import RunError
 
     ran_in, code, interpreter = making.recorded_environment(found.properties), wishes["code"], sys.executable
+    if code:
+        environment.check_replays(code)
     if wishes["checkout"]:
         code = environment.checkout(ran_in, os.path.join(folder, "code"))
+        environment.check_replays(code)
     if wishes["builds"]:
         lock = environment.lock_of(ran_in)
         if lock is None:
@@ -107,7 +124,7 @@ def _code_and_interpreter(found: Any, folder: str, wishes: dict[str, Any]) -> tu
     return code, interpreter
 
 
-def _tell(made: "Made", console: "Console") -> None:
+def _tell(made: "Made", interpreter: str, console: "Console") -> None:
     capsule = made.capsule
     console.print(
         f"Capsule of {escape(capsule.name)} ({capsule.state.lower()}): [bold]{escape(capsule.folder)}[/]",
@@ -117,7 +134,7 @@ def _tell(made: "Made", console: "Console") -> None:
         console.print(f"It failed: {escape(capsule.error)}", soft_wrap=True)
     for note in made.notes:
         console.print(f"- {escape(note)}", soft_wrap=True)
-    console.print(f"Replay:  {sys.executable} {escape(capsule.path('replay.py'))}", soft_wrap=True)
+    console.print(f"Replay:  {escape(interpreter)} {escape(capsule.path('replay.py'))}", soft_wrap=True)
 
 
 def _replay(made: "Made", interpreter: str, wishes: dict[str, Any], as_json: bool) -> int:

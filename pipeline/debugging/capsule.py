@@ -3,15 +3,19 @@
 import dataclasses
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from beam_jobs import storage
+from beam_jobs.errors import listed
 from pipeline.errors import RunError
+from pipeline.run_facts import without_credentials
 
 DESCRIPTION, REPLAY, INPUTS, REPLAYS = "capsule.json", "replay.py", "inputs", "replays"
-FORMAT = 1
+FORMAT = 2
+_CLAIM = ".capsule"
+"""Marks a folder as a capsule's own before `capsule.json` is there."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +26,8 @@ class Stored:
       type: MLMD's ArtifactType, in protobuf's JSON.
       artifact: MLMD's Artifact, the same.
       original: where it was when the step ran.
-      place: where the replay finds it: a path in the capsule, or the original; '' for an output.
+      place: where the replay finds it: a path in the capsule, or the original; '' for an output, or an input that was
+        gone already when the capsule was made.
     """
 
     type: Mapping[str, Any]
@@ -38,6 +43,7 @@ class Capsule:
     Attributes:
       folder: where it lies; not written down, as it may be moved.
       project: the root of the code that it runs.
+      paths: where else modules of the step's own lie.
       component: the component's class.
       executor: the executor's class, with its module.
       parameters: as the executor gets them.
@@ -53,6 +59,7 @@ class Capsule:
     execution: int
     state: str
     project: str
+    paths: tuple[str, ...]
     component: str
     executor: str
     parameters: Mapping[str, Any]
@@ -74,8 +81,8 @@ class Capsule:
         return os.path.join(self.folder, *parts)
 
     def save(self) -> None:
-        """Writes `capsule.json`."""
-        data = {key: value for key, value in dataclasses.asdict(self).items() if key != "folder"}
+        """Writes `capsule.json`; credentials in URLs stay out."""
+        data = {key: _clean(value) for key, value in dataclasses.asdict(self).items() if key != "folder"}
         storage.write_text(self.path(DESCRIPTION), json.dumps({"format": FORMAT, **data}, indent=1))
 
     @classmethod
@@ -83,17 +90,59 @@ class Capsule:
         """Reads a capsule.
 
         Raises:
-          RunError: the folder holds none, or one of another format.
+          RunError: the folder holds none, or one that is damaged or of another format.
         """
         path = os.path.join(folder, DESCRIPTION)
         if not os.path.exists(path):
             raise RunError(
                 f"'{folder}' holds no capsule: '{DESCRIPTION}' is missing.", "`braid debug RUN/step` makes one."
             )
-        data = json.loads(storage.read_text(path))
-        if data.pop("format", 0) != FORMAT:
-            raise RunError(f"'{path}' was written by another version of Braid.", "Make the capsule again: braid debug.")
+        try:
+            data = json.loads(storage.read_text(path))
+            written_by = data.pop("format")
+            if written_by == FORMAT:
+                return cls._of(data, os.path.abspath(folder))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise RunError(
+                f"'{path}' is damaged: {type(error).__name__}: {error}.",
+                "Make the capsule again: braid debug RUN/step.",
+            ) from error
+        raise RunError(
+            f"'{path}' has format {written_by!r}, and this version of Braid reads format {FORMAT}.",
+            "Make the capsule again: braid debug RUN/step.",
+        )
+
+    @classmethod
+    def _of(cls, data: dict[str, Any], folder: str) -> "Capsule":
         for side in ("inputs", "outputs"):
             data[side] = {key: tuple(Stored(**one) for one in found) for key, found in data[side].items()}
-        data["redirected"] = tuple(data["redirected"])
-        return cls(**data, folder=os.path.abspath(folder))
+        for name in ("redirected", "paths"):
+            data[name] = tuple(data[name])
+        return cls(**data, folder=folder)
+
+
+def claim(folder: str) -> None:
+    """Makes a folder for a capsule, or takes one that is a capsule's.
+
+    Raises:
+      RunError: it is a file, holds something else, or cannot be made.
+    """
+    hint = "Name an empty folder, or one that is not there yet, with --to."
+    if os.path.lexists(folder) and not os.path.isdir(folder):
+        raise RunError(f"'{folder}' is no folder.", hint)
+    found = os.listdir(folder) if os.path.isdir(folder) else []
+    if found and not {_CLAIM, DESCRIPTION} & set(found):
+        raise RunError(f"'{folder}' is no capsule, and holds {listed(sorted(found), 4)}: it is left alone.", hint)
+    try:
+        storage.write_text(os.path.join(folder, _CLAIM), "")
+    except OSError as error:
+        raise RunError(f"'{folder}' cannot be written to: {error.strerror or error}.", hint) from error
+
+
+def _clean(value: Any) -> Any:
+    """The value with no `user:password@` in any URL of it."""
+    if isinstance(value, str):
+        return without_credentials(value)
+    if isinstance(value, Mapping):
+        return {key: _clean(inner) for key, inner in value.items()}
+    return [_clean(inner) for inner in value] if isinstance(value, Iterable) else value

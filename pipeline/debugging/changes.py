@@ -29,10 +29,18 @@ def changed(parameters: Mapping[str, Any], assignments: Sequence[str], sql: str 
         name, equals, text = assignment.partition("=")
         if not equals:
             raise RunError(f"--set '{assignment}': expected PARAMETER=VALUE.", "For example: --set rounds=10")
-        _assign(made, name.strip().split("."), yaml.safe_load(text))
+        _assign(made, name.strip().split("."), _value(assignment, text))
     if sql is not None:
-        _assign(made, ["sql"], _text_of(sql))
+        _assign(made, ["sql"], query_in(sql))
     return made
+
+
+def _value(assignment: str, text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        problem = getattr(error, "problem", None) or str(error)
+        raise RunError(f"--set '{assignment}': the value is no YAML: {problem}.", "Put quotes around it.") from error
 
 
 def _assign(parameters: dict[str, Any], path: list[str], value: Any) -> None:
@@ -70,7 +78,12 @@ def _object(text: Any) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _text_of(path: str) -> str:
+def query_in(path: str) -> str:
+    """The text of a file that was given as --sql.
+
+    Raises:
+      RunError: it cannot be read.
+    """
     try:
         with open(path, encoding="utf-8") as stream:
             return stream.read()

@@ -1,5 +1,6 @@
-"""A replay's output held against the original's: the same bit for bit, or how it differs."""
+"""A replay's output held against the original's: the same bit for bit, the same values, or how it differs."""
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -11,11 +12,12 @@ import pyarrow.compute as pc
 
 from beam_jobs import storage
 from beam_jobs.errors import DataError, listed
-from beam_jobs.folder_digest import files_in, folder_digest
+from beam_jobs.folder_digest import files_in, folder_digest, folder_size
 from beam_jobs.table import MANIFEST, Table, read_batches
 
 TOLERANCE = 1e-9
 """Relative: floats closer than this count as equal."""
+SAME, SAME_VALUES, DIFFERS, NO_ORIGINAL = "same", "same values", "differs", "no original"
 _MOST = 5
 
 
@@ -25,7 +27,7 @@ class Comparison:
 
     Attributes:
       key: the output's name.
-      verdict: 'same', 'differs', or 'no original'.
+      verdict: `SAME` bit for bit, `SAME_VALUES` in other bytes, `DIFFERS`, or `NO_ORIGINAL`.
       differences: in words; () when it is the same.
     """
 
@@ -33,10 +35,10 @@ class Comparison:
     verdict: str
     differences: tuple[str, ...] = ()
 
-    def __str__(self) -> str:
-        if not self.differences:
-            return f"{self.key}: {self.verdict}"
-        return "\n".join([f"{self.key}: {self.verdict}", *(f"  {difference}" for difference in self.differences)])
+    @property
+    def same(self) -> bool:
+        """Whether nothing that counts differs."""
+        return self.verdict in (SAME, SAME_VALUES)
 
 
 def compare(key: str, original: str, replayed: str, names: Mapping[str, str] | None = None) -> Comparison:
@@ -49,18 +51,40 @@ def compare(key: str, original: str, replayed: str, names: Mapping[str, str] | N
       names: places that only the replay has, with those that they stand for.
     """
     try:
-        before = folder_digest(original)
-    except DataError:
-        return Comparison(key, "no original", (f"'{original}' is gone.",) if original else ())
-    if not before.files:
-        return Comparison(key, "no original", (f"'{original}' is empty: the step failed before it wrote anything.",))
-    if folder_digest(replayed).digest == before.digest:
-        return Comparison(key, "same")
-    both_tables = all(storage.exists(f"{folder.rstrip('/')}/{MANIFEST}") for folder in (original, replayed))
-    found = list(
-        _tables(Table.load(original), Table.load(replayed)) if both_tables else _files(original, replayed, names or {})
-    )
-    return Comparison(key, "differs", tuple(found)) if found else Comparison(key, "same")
+        if not folder_size(original)[0]:
+            return Comparison(key, NO_ORIGINAL, (f"'{original}' is empty.",))
+        if _same_bytes(original, replayed):
+            return Comparison(key, SAME)
+    except DataError as error:
+        return Comparison(key, NO_ORIGINAL, (str(error),) if original else ())
+    if all(storage.exists(f"{folder.rstrip('/')}/{MANIFEST}") for folder in (original, replayed)):
+        found = tuple(_tables(Table.load(original), Table.load(replayed)))
+        return Comparison(key, DIFFERS if found else SAME_VALUES, found)
+    old, new = _contents(original), _contents(replayed)
+    for place, stands_for in (names or {}).items():
+        new = {name: content.replace(place.encode(), stands_for.encode()) for name, content in new.items()}
+    if old == new:
+        return Comparison(key, SAME)
+    found = tuple(_files(old, new))
+    return Comparison(key, DIFFERS if found else SAME_VALUES, found)
+
+
+def _same_bytes(original: str, replayed: str) -> bool:
+    if not storage.is_remote(original):
+        return folder_digest(original).digest == folder_digest(replayed).digest
+    # A bucket's own checksums are not those of a disk.
+    if folder_size(original) != folder_size(replayed):
+        return False
+    both = zip(files_in(original), files_in(replayed), strict=True)
+    return all(old == new and _digest(one) == _digest(other) for (old, one), (new, other) in both)
+
+
+def _digest(path: str) -> str:
+    with storage.open_input(path) as stream:
+        digest = hashlib.blake2b()
+        while piece := stream.read(1 << 20):
+            digest.update(piece)
+        return digest.hexdigest()
 
 
 def _tables(before: Table, after: Table) -> Iterator[str]:
@@ -76,11 +100,14 @@ def _tables(before: Table, after: Table) -> Iterator[str]:
         if old != new:
             yield f"{words}: {old:,} were, {new:,} are"
         elif old:
-            yield from _values(_read(before, split), _read(after, split), words)
+            for name in before.schema.names:  # one at a time, as a table may be large
+                yield from _values(name, _read(before, split, name), _read(after, split, name), words)
 
 
-def _read(table: Table, split: str) -> pa.Table:
-    return pa.Table.from_batches(list(read_batches(table, split)))
+def _read(table: Table, split: str, column: str) -> pa.Array:
+    narrow = pa.schema([table.schema.field(column)])
+    batches = [batch.cast(narrow) for batch in read_batches(table, split, [column])]
+    return pa.Table.from_batches(batches, narrow)[column].combine_chunks()
 
 
 def _schemas(before: pa.Schema, after: pa.Schema) -> Iterator[str]:
@@ -95,15 +122,15 @@ def _schemas(before: pa.Schema, after: pa.Schema) -> Iterator[str]:
         yield "the columns' order differs"
 
 
-def _values(before: pa.Table, after: pa.Table, words: str) -> Iterator[str]:
-    for name in before.column_names:
-        changed = _changed(before[name].combine_chunks(), after[name].combine_chunks())
-        if len(changed):
-            at = int(changed[0])
-            yield (
-                f"{words}, column '{name}': {len(changed):,} values differ; "
-                f"in row {at + 1:,} {before[name][at].as_py()!r} was, {after[name][at].as_py()!r} is"
-            )
+def _values(name: str, before: pa.Array, after: pa.Array, words: str) -> Iterator[str]:
+    changed = _changed(before, after)
+    if len(changed):
+        at = int(changed[0])
+        differ = "value differs" if len(changed) == 1 else "values differ"
+        yield (
+            f"{words}, column '{name}': {len(changed):,} {differ}; "
+            f"in row {at + 1:,} {before[at].as_py()!r} was, {after[at].as_py()!r} is"
+        )
 
 
 def _changed(before: pa.Array, after: pa.Array) -> Any:
@@ -113,16 +140,14 @@ def _changed(before: pa.Array, after: pa.Array) -> Any:
         old, new = (np.asarray(column.to_numpy(zero_copy_only=False)) for column in (before, after))
         other = ~np.isclose(old, new, rtol=TOLERANCE, atol=0, equal_nan=True)
     elif pa.types.is_nested(before.type):
-        other = np.array([a != b for a, b in zip(before.to_pylist(), after.to_pylist(), strict=True)], bool)
+        pairs = zip(before.to_pylist(), after.to_pylist(), strict=True)
+        other = np.array([any(_leaves(one, two, "")) for one, two in pairs], bool)
     else:
         other = pc.fill_null(pc.not_equal(before, after), False).to_numpy(zero_copy_only=False)
     return np.flatnonzero(other | nulls.to_numpy(zero_copy_only=False))
 
 
-def _files(original: str, replayed: str, names: Mapping[str, str]) -> Iterator[str]:
-    old, new = _contents(original), _contents(replayed)
-    for place, stands_for in names.items():
-        new = {name: content.replace(place.encode(), stands_for.encode()) for name, content in new.items()}
+def _files(old: Mapping[str, bytes], new: Mapping[str, bytes]) -> Iterator[str]:
     for name in sorted(old.keys() - new.keys()):
         yield f"'{name}' was written, and is not now"
     for name in sorted(new.keys() - old.keys()):
@@ -159,12 +184,16 @@ def _leaves(old: Any, new: Any, path: str) -> Iterator[str]:
     elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
         for at, (one, other) in enumerate(zip(old, new, strict=True)):
             yield from _leaves(one, other, f"{path}[{at}]")
-    elif isinstance(old, float) and isinstance(new, int | float) and np.isclose(old, new, rtol=TOLERANCE, atol=0):
+    elif isinstance(old, int | float) and isinstance(new, int | float) and _close(old, new):
         return
     elif old != new:
         yield f"{path}: {_short(old)} was, {_short(new)} is"
 
 
+def _close(old: float, new: float) -> bool:
+    return old == new or bool(np.isclose(float(old), float(new), rtol=TOLERANCE, atol=0, equal_nan=True))
+
+
 def _short(value: Any) -> str:
-    text = json.dumps(value)
+    text = json.dumps(value, default=str)
     return text if len(text) <= 80 else f"{text[:77]}..."

@@ -23,7 +23,7 @@ def write(folder: str, project: str, interpreter: str, scripts: list[str]) -> No
     for script in scripts:
         name = os.path.splitext(script)[0]
         path = os.path.join(folder, ".idea", "runConfigurations", f"{name}.xml")
-        storage.write_text(path, _pycharm(folder, project, interpreter, script))
+        storage.write_text(path, _pycharm(project, interpreter, script))
 
 
 def _vs_code(project: str, interpreter: str, script: str) -> dict[str, object]:
@@ -41,16 +41,16 @@ def _vs_code(project: str, interpreter: str, script: str) -> dict[str, object]:
     }
 
 
-def _pycharm(folder: str, project: str, interpreter: str, script: str) -> str:
+def _pycharm(project: str, interpreter: str, script: str) -> str:
     options = {
         "INTERPRETER_OPTIONS": "",
         "PARENT_ENVS": "true",
         "SDK_HOME": interpreter,
-        "WORKING_DIRECTORY": folder,
+        "WORKING_DIRECTORY": "$PROJECT_DIR$",
         "IS_MODULE_SDK": "false",
         "ADD_CONTENT_ROOTS": "true",
         "ADD_SOURCE_ROOTS": "true",
-        "SCRIPT_NAME": os.path.join(folder, script),
+        "SCRIPT_NAME": f"$PROJECT_DIR$/{script}",
         "PARAMETERS": "",
         "EMULATE_TERMINAL": "true",
         "MODULE_MODE": "false",

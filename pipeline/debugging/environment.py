@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from beam_jobs.errors import listed
 from pipeline.errors import RunError
 from pipeline.run_facts import PROJECT
 
+_COMMIT, _MINOR = re.compile(r"[0-9a-f]{7,64}"), re.compile(r"3\.\d+")
 LOCK = os.path.join("lock", "requirements.txt")
 
 
@@ -66,7 +68,7 @@ def _code(recorded: Recorded, project: str) -> list[str]:
 
 def has_commit(commit: str, project: str = PROJECT) -> bool:
     """Whether the repository holds a commit."""
-    return bool(_git(project, "cat-file", "-t", commit))
+    return bool(_COMMIT.fullmatch(commit) and _git(project, "cat-file", "-t", commit))
 
 
 def lock_of(recorded: Recorded, project: str = PROJECT) -> str | None:
@@ -79,10 +81,10 @@ def lock_of(recorded: Recorded, project: str = PROJECT) -> str | None:
 
 
 def checkout(recorded: Recorded, folder: str, project: str = PROJECT) -> str:
-    """A git worktree of the run's commit, in a folder of its own.
+    """A git worktree of the run's commit, in a folder of its own; one that is there already is used again.
 
     Raises:
-      RunError: the commit was not recorded or is not there, or git cannot make it.
+      RunError: the commit was not recorded or is not there, or git cannot make it, or the folder holds another commit.
     """
     if not recorded.commit or not has_commit(recorded.commit, project):
         raise RunError(
@@ -90,7 +92,14 @@ def checkout(recorded: Recorded, folder: str, project: str = PROJECT) -> str:
             "Fetch it from where it is (git fetch --all); without --checkout the present code is replayed.",
         )
     if os.path.isdir(folder):
+        held = _git(folder, "rev-parse", "HEAD")
+        if held != recorded.commit:
+            raise RunError(
+                f"'{folder}' holds {f'commit {held[:12]}' if held else 'something else'}, not {recorded.commit[:12]}.",
+                f"Remove it (git worktree remove {folder}), or name another place for the capsule with --to.",
+            )
         return folder
+    _git(project, "worktree", "prune")  # a capsule that was deleted leaves its worktree's record
     done = subprocess.run(
         ["git", "-C", project, "worktree", "add", "--detach", folder, recorded.commit],
         capture_output=True,
@@ -104,37 +113,67 @@ def checkout(recorded: Recorded, folder: str, project: str = PROJECT) -> str:
     return folder
 
 
+def check_replays(code: str) -> None:
+    """That a checkout of the project is one, and can replay.
+
+    Raises:
+      RunError: there is none, or it is older than capsules.
+    """
+    if os.path.isfile(os.path.join(code, "pipeline", "debugging", "replaying.py")):
+        return
+    if os.path.isdir(os.path.join(code, "beam_jobs")):
+        raise RunError(
+            f"The code in '{code}' is older than `braid debug`, so it holds no program that replays.",
+            f"Without it the present code is replayed; `git diff` tells what has changed since: git -C {code} diff HEAD.",
+        )
+    raise RunError(f"'{code}' is no checkout of this project.", "Name the folder that holds beam_jobs/ and pipeline/.")
+
+
 def build(requirements: str, folder: str, python: str) -> str:
     """A virtual environment with exactly the packages of a lock; returns its interpreter.
 
     Raises:
       RunError: that Python cannot be had, or the packages cannot be installed.
     """
-    interpreter = os.path.join(folder, "bin", "python")
-    if os.path.exists(os.path.join(folder, ".ready")):
+    interpreter, ready = os.path.join(folder, "bin", "python"), os.path.join(folder, ".ready")
+    digest = storage.content_digest(requirements)
+    if os.path.exists(ready) and storage.read_text(ready) == digest:
         return interpreter
-    minor = ".".join(python.split(".")[:2]) or ".".join(platform.python_version_tuple()[:2])
+    minor = _minor(python)
     base = sys.executable if platform.python_version().startswith(f"{minor}.") else shutil.which(f"python{minor}")
     if base is None:
         raise RunError(
             f"The run used Python {python}, and there is no 'python{minor}' on the PATH.",
             f"Install Python {minor}, or build the capsule's Dockerfile instead.",
         )
+    # What is not compiled as it is installed would be at every start, for 40 seconds.
+    compiling = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     for command in (
         [base, "-m", "venv", "--clear", folder],
-        [interpreter, "-m", "pip", "install", "--quiet", "--no-deps", "--require-hashes", "-r", requirements],
+        [
+            interpreter,
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--compile",
+            "--no-deps",
+            "--require-hashes",
+            "-r",
+            requirements,
+        ],
     ):
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=compiling)
         if done.returncode:
             last = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
             raise RunError(f"The environment cannot be built: {''.join(last)}", f"The command was: {' '.join(command)}")
-    storage.write_text(os.path.join(folder, ".ready"), "")
+    storage.write_text(ready, digest)
     return interpreter
 
 
 def dockerfile(python: str) -> str:
     """An image with the run's Python and packages, in which the capsule is replayed."""
-    minor = ".".join((python or platform.python_version()).split(".")[:2])
+    minor = _minor(python)
     return f"""\
 # docker build -t capsule . && docker run --rm -it -v "$PWD:/capsule" -v "<the project>:/project" capsule
 FROM python:{minor}-slim-bookworm
@@ -144,6 +183,12 @@ ENV PYTHONPATH=/project
 WORKDIR /capsule
 CMD ["python", "replay.py"]
 """
+
+
+def _minor(python: str) -> str:
+    """Such as `3.11`, of a recorded version; this program's own where none was recorded."""
+    found = _MINOR.match(python) or _MINOR.match(platform.python_version())
+    return found.group() if found else ""
 
 
 def _lock_digest(project: str) -> str:

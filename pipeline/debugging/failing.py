@@ -13,6 +13,7 @@ from beam_jobs.errors import BraidError
 from beam_jobs.failures import Failure
 from beam_jobs.shrinking import signature
 from pipeline.debugging import debugger
+from pipeline.debugging.changes import query_in
 from pipeline.errors import RunError, explain
 
 SHRUNK = "shrunk"
@@ -48,7 +49,7 @@ def main(folder: str, arguments: Sequence[str]) -> int:
     try:
         if options.listen is not None:
             debugger.wait(options.listen)
-        sql = _query(options.sql) if options.sql else None
+        sql = query_in(options.sql) if options.sql else None
         return max([_again(failure, sql, options.pdb) for failure in kept(folder)])
     except BraidError as error:
         print(f"{error}\n{error.hint}", file=sys.stderr)
@@ -59,7 +60,7 @@ def _again(failure: Failure, sql: str | None, stops: bool) -> int:
     batch = failures.rows(failure)
     try:
         report = replay_failure.rerun(failure, batch, sql=sql)
-    except BraidError as error:
+    except Exception as error:  # whatever the step raises is what is looked for
         message, hint = explain(error)
         same = signature(error) == failure.error.signature
         print(f"{'Fails as it did' if same else 'Fails otherwise'}: {message}\n{hint}")
@@ -104,11 +105,6 @@ def shrink(folder: str, layers: Layers) -> list[dict[str, Any]]:
             }
         )
     return found
-
-
-def _query(path: str) -> str:
-    with open(path, encoding="utf-8") as stream:
-        return stream.read()
 
 
 def _parsed(arguments: Sequence[str]) -> argparse.Namespace:

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import importlib
 import json
 import os
 import sys
@@ -16,11 +17,12 @@ from tfx.dsl.components.base.base_executor import BaseExecutor
 from tfx.types import artifact_utils
 from tfx.types.artifact import Artifact
 
-from beam_jobs import progress
+from beam_jobs import fused, progress
 from beam_jobs.errors import BraidError
 from beam_jobs.shrinking import signature
+from components.flat_tfxio import accept_flat_parquet
 from pipeline.cli import quiet
-from pipeline.debugging import debugger, redirection
+from pipeline.debugging import debugger, redirection, sampling
 from pipeline.debugging.capsule import REPLAYS, Capsule, Stored
 from pipeline.debugging.changes import changed
 from pipeline.debugging.comparison import Comparison, compare
@@ -48,13 +50,10 @@ class Replay(contextlib.AbstractContextManager["Replay"]):
         self._open = contextlib.ExitStack()
         self._open.enter_context(quiet.silence(self._options.verbose))
         self.capsule = Capsule.load(folder)
-        self.folder = _next(self.capsule.path(REPLAYS))
-        self.inputs = {key: [self._input(one) for one in found] for key, found in self.capsule.inputs.items()}
-        self.outputs = {
-            key: [self._output(key, at, one) for at, one in enumerate(found)]
-            for key, found in self.capsule.outputs.items()
-        }
+        self.inputs = {key: [self._input(key, one) for one in found] for key, found in self.capsule.inputs.items()}
         wanted = changed(self.capsule.parameters, self._options.set, self._options.sql)
+        self.folder = _next(self.capsule.path(REPLAYS))
+        self.outputs = self._outputs()
         self.parameters = redirection.redirect(self.capsule, wanted, os.path.join(self.folder, "places"))
         self.error: BaseException | None = None
 
@@ -62,14 +61,22 @@ class Replay(contextlib.AbstractContextManager["Replay"]):
         """What TFX hands an executor: Beam runs in this process."""
         temporary = os.path.join(self.folder, "tmp")
         os.makedirs(temporary, exist_ok=True)
+        if self._reads_tables_by_tfx():
+            accept_flat_parquet()
         return BaseBeamExecutor.Context(
             beam_pipeline_args=list(BEAM), tmp_dir=temporary, unique_id=str(self.capsule.execution)
         )
+
+    def _reads_tables_by_tfx(self) -> bool:
+        """Whether a step that is not Braid's was given Braid's tables as examples, by a pipeline written by hand."""
+        uris = [artifact.uri for artifacts in self.inputs.values() for artifact in artifacts]
+        return not self.capsule.executor.startswith("components.") and any(map(sampling.is_table, uris))
 
     def __enter__(self) -> Self:
         if self._options.listen is not None:
             debugger.wait(self._options.listen)
         self._open.enter_context(progress.original_errors())
+        self._open.enter_context(fused.batches_in_sight())
         if not self._options.verbose:
             self._open.enter_context(quiet.worker_tracebacks_held())
         return self
@@ -115,27 +122,43 @@ class Replay(contextlib.AbstractContextManager["Replay"]):
             "step": self.capsule.name,
             "outputs": [{"key": c.key, "verdict": c.verdict, "differences": list(c.differences)} for c in compared],
             "folder": self.folder,
-            "same": not failed and all(one.verdict == "same" for one in compared),
+            "same": not failed and all(one.same for one in compared),
             "failed_before": failed,
         }
 
-    def _input(self, stored: Stored) -> Artifact:
+    def _input(self, key: str, stored: Stored) -> Artifact:
         kind = json_format.ParseDict(stored.type, pb.ArtifactType())
         proto = json_format.ParseDict(stored.artifact, pb.Artifact(), ignore_unknown_fields=True)
         made = artifact_utils.deserialize_artifact(kind, proto)
         made.uri = stored.place if "://" in stored.place else self.capsule.path(stored.place)  # whole paths stay
-        if "://" not in made.uri and not os.path.exists(made.uri):
+        if not stored.place or ("://" not in made.uri and not os.path.exists(made.uri)):
             raise RunError(
-                f"The input '{made.uri}' of step '{self.capsule.step}' is gone.",
+                f"The input '{key}' of step '{self.capsule.step}' is gone; it was '{stored.original}'.",
                 "Run the pipeline again, which writes it anew; or make the capsule with --copy where it still is.",
             )
         return made
 
-    def _output(self, key: str, at: int, stored: Stored) -> Artifact:
-        made = artifact_utils.deserialize_artifact(json_format.ParseDict(stored.type, pb.ArtifactType()))
-        made.uri = os.path.join(self.folder, key, str(at)) if at else os.path.join(self.folder, key)
-        os.makedirs(made.uri, exist_ok=True)
-        return made
+    def _outputs(self) -> dict[str, list[Artifact]]:
+        found = {key: [_of_type(one) for one in stored] for key, stored in self.capsule.outputs.items()}
+        if self.capsule.state not in ("COMPLETE", "CACHED"):  # what it has not written is not on record
+            for key, kind in _declared(self.capsule.component).items():
+                found.setdefault(key, [kind()])
+        for key, made in found.items():
+            for at, artifact in enumerate(made):
+                artifact.uri = os.path.join(self.folder, key, str(at)) if at else os.path.join(self.folder, key)
+                os.makedirs(artifact.uri, exist_ok=True)
+        return found
+
+
+def _of_type(stored: Stored) -> Artifact:
+    return artifact_utils.deserialize_artifact(json_format.ParseDict(stored.type, pb.ArtifactType()))
+
+
+def _declared(component: str) -> dict[str, type[Artifact]]:
+    """The outputs that a component's specification names, with their types."""
+    module, _, name = component.rpartition(".")
+    specification = getattr(importlib.import_module(module), name).SPEC_CLASS
+    return {key: channel.type for key, channel in specification.OUTPUTS.items()}
 
 
 @contextlib.contextmanager
@@ -146,6 +169,8 @@ def reporting() -> Iterator[None]:
     except BraidError as error:
         print(f"{error}\n{error.hint}", file=sys.stderr)
         sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 def _parsed(arguments: Sequence[str]) -> argparse.Namespace:
