@@ -10,7 +10,7 @@ from pipeline.cache_key import CacheKey
 from pipeline.lineage import changes, origin_changes, records, tables
 from pipeline.lineage.archive import Archive
 from pipeline.lineage.records import Artifact, Execution
-from pipeline.lineage.run_contents import fact
+from pipeline.lineage.run_contents import fact, parameters_of_both
 
 Kind = Literal[
     "first",
@@ -101,7 +101,7 @@ def _by_key(reason: Reason, names: Collection[tuple[str, str]]) -> Reason:
 def _parameters(archive: Archive, earlier: Execution, execution: Execution) -> Iterator[Reason]:
     files = list(_files(archive, earlier, execution))
     yield from files
-    old, new = (changes.flattened(one.parameters) for one in (earlier, execution))
+    old, new = parameters_of_both(earlier, execution)
     for change in changes.by_key("parameter", "", old, new).changes:
         if change.where not in origin_changes.TOLD_BY_FILES or not files:
             lines = origin_changes.with_lines(change).note

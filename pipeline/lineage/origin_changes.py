@@ -7,11 +7,12 @@ from typing import Any
 from pipeline.lineage import changes
 from pipeline.lineage.changes import Change, Comparison
 from pipeline.lineage.records import Artifact
-from pipeline.lineage.run_contents import RunContents
+from pipeline.lineage.run_contents import RunContents, parameters_of_both
 from pipeline.lineage.tables import SOURCE_TABLE
 
 FILES, FINGERPRINT = "files", "input_fingerprint"
-TOLD_BY_FILES = ("fingerprint", FILES)
+TOLD_BY_FILES = ("fingerprint", FILES, FINGERPRINT)
+"""Parameters that say of a source's files no more than the files themselves do."""
 _CODE = {
     "code_commit": "commit",
     "code_dirty": "changed since that commit",
@@ -132,15 +133,12 @@ def step_parameters(before: RunContents, after: RunContents, told: Iterable[Chan
     known = {(change.where.rpartition(".")[2], _text(change.before), _text(change.after)) for change in told}
     found = []
     for name in (name for name in before.steps if name in after.steps):
-        old, new = (changes.flattened(_told_to(run, name)) for run in (before, after))
+        both = parameters_of_both(before.steps[name], after.steps[name])
+        old, new = ({key: value for key, value in told.items() if key not in TOLD_BY_FILES} for told in both)
         compared = changes.by_key("parameter", f"{name}: ", old, new)
         kept = (c for c in compared.changes if _identity(c) not in known)
         found.append(Comparison(tuple(map(with_lines, kept)), compared.compared))
     return changes.total(found)
-
-
-def _told_to(run: RunContents, step: str) -> dict[str, Any]:
-    return {key: value for key, value in run.steps[step].parameters.items() if key not in TOLD_BY_FILES}
 
 
 def _identity(change: Change) -> tuple[str, str, str]:

@@ -106,7 +106,7 @@ def plan(archive: Archive, roots: Mapping[str, str], policy: Policy) -> Plan:
             written_by = [execution for id_ in ids for execution in writers.get(id_, [])]
             removals.append(_removal(path, group, pipeline, causes[ids[0]], written_by))
         else:
-            refusals.append(Refusal(path, ids, "It lies outside of the folders of this workspace's pipelines."))
+            refusals.append(Refusal(path, ids, "outside of the folders of this workspace's pipelines"))
     sources = _Places(file for one in artifacts for file in keeping.files_read(one))
     planned = {removal.path for removal in removals}
     for folder in output_folders(archive, roots, artifacts):

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.lineage import naming, records
+from pipeline.lineage import changes, naming, records
 from pipeline.lineage.archive import Archive
 from pipeline.lineage.records import Artifact, Execution
 
@@ -57,6 +57,17 @@ def contents(archive: Archive, name: str) -> RunContents:
     return RunContents(
         run, pipelines[0] if pipelines else "", _facts(archive, run, steps), steps, _outputs(archive, steps)
     )
+
+
+def parameters_of_both(one: Execution, other: Execution) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The parameters of two executions of a step, as far as they can be compared, by dotted keys.
+
+    Of another pipeline's step from the cache is not on record what a step adds to its parameters as it runs.
+    """
+    both = [one.parameters, other.parameters]
+    if one.is_cached != other.is_cached and not (one.is_braids and other.is_braids):
+        both = [{key: value for key, value in told.items() if key in both[0] and key in both[1]} for told in both]
+    return changes.flattened(both[0]), changes.flattened(both[1])
 
 
 def fact(archive: Archive, execution: Execution, name: str) -> Any:

@@ -93,10 +93,12 @@ def _changes(console: "Console", changes: "Sequence[Change]") -> None:
     shown = terminal.table("", "before", "after", "")
     for change in changes:
         is_lines = "\n" in change.note
-        before, after = ("", "") if is_lines else (value_words(change.before), value_words(change.after))
+        before, after = ("", "") if is_lines else words_of_both(change.before, change.after)
         note = "see below" if is_lines else _note(change)
         shown.add_row(escape(change.where), escape(before), escape(after), escape(note))
     shown.show_header = False
+    for column in shown.columns:
+        column.overflow = "fold"
     console.print(Padding(shown, (0, 2)))
     for change in changes:
         if "\n" in change.note:
@@ -137,6 +139,16 @@ def show_lines(console: "Console", note: str) -> None:
     for line in note.splitlines():
         color = {"-": "red", "+": "green", "@": "cyan"}.get(line[:1], "")
         console.print(f"      {escape(line)}", style=color, soft_wrap=True)
+
+
+def words_of_both(before: Any, after: Any) -> tuple[str, str]:
+    """Two values in a few words each; of long texts that begin alike, from where they differ."""
+    if isinstance(before, str) and isinstance(after, str) and min(len(before), len(after)) > _LONGEST:
+        pairs = enumerate(zip(before, after, strict=False))
+        alike = next((place for place, (old, new) in pairs if old != new), 0)
+        if alike > _LONGEST // 2:
+            return value_words(f"...{before[alike - 10 :]}"), value_words(f"...{after[alike - 10 :]}")
+    return value_words(before), value_words(after)
 
 
 def value_words(value: Any) -> str:

@@ -112,7 +112,7 @@ def _kept(console: "Console", plan: "Plan") -> None:
     for refusal in plan.refusals:
         by_reason[refusal.reason] = by_reason.get(refusal.reason, 0) + len(refusal.artifacts)
     for reason, count in by_reason.items():
-        console.print(f"[yellow]{count:,} artifacts that nothing needs stay, too: {escape(reason)}[/]")
+        console.print(f"[yellow]{count:,} artifacts that nothing needs stay, being {escape(reason)}.[/]")
 
 
 def _removals(console: "Console", removals: "Iterable[Removal]", lists: bool) -> None:

@@ -7,7 +7,7 @@ from rich.markup import escape
 
 from pipeline.cli import options
 from pipeline.cli.questions import opened
-from pipeline.cli.questions.diff import show_lines, value_words
+from pipeline.cli.questions.diff import show_lines, words_of_both
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -83,7 +83,8 @@ def _words(reason: "Reason") -> str:
     if reason.kind == "input":
         return f"input {reason.what}: {_inputs(reason.before)} -> {_inputs(reason.after)} ({reason.note})"
     note = f" ({reason.note})" if reason.note else ""
-    return f"{reason.kind} {reason.what}: {value_words(reason.before)} -> {value_words(reason.after)}{note}"
+    before, after = words_of_both(reason.before, reason.after)
+    return f"{reason.kind} {reason.what}: {before} -> {after}{note}"
 
 
 def _inputs(artifacts: "list[InputArtifact]") -> str:

@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 from store_factory import sqlite_store
 
-from pipeline.lineage import ancestry, naming
+from pipeline.lineage import ancestry, differences, naming, reasons, retention, verification, waste
 from pipeline.lineage.ancestry import Lineage
 from pipeline.lineage.archive import Archive
 from pipeline.lineage.errors import LineageError
+from pipeline.lineage.keeping import Policy
 
 pytestmark = pytest.mark.slow
 
@@ -176,3 +177,34 @@ def test_damage_to_the_files_is_no_matter_of_the_store(
     archive = Archive(sqlite_store(tmp_path / "metadata.sqlite"))
     here = ancestry.up(archive, "latest/Pusher")
     assert set(here.executions) == set(ancestry.up(taxi.archive, "latest/Pusher").executions) and not here.serving
+
+
+def test_what_changed_from_the_first_run_to_the_second(taxi: Taxi) -> None:
+    found = differences.diff(taxi.archive, taxi.first, taxi.second)
+    assert {change.where.partition(".")[0] for change in found.changes} <= {"Evaluator", "Pusher"}
+    assert [(change.kind, change.before, change.after) for change in found.changes if change.kind == "push"] != []
+    assert found.compared["parameter"] > 10
+    told = " ".join(found.unknown)
+    assert "did not record it" in told and "neither run recorded its commit" in told and "metrics by slice" in told
+    assert differences.diff(taxi.archive, "latest", taxi.second).changes == ()
+
+
+def test_why_steps_ran_again_or_did_not(taxi: Taxi) -> None:
+    found = {one.execution.step: one for one in reasons.why(taxi.archive, taxi.second)}
+    assert {step for step, one in found.items() if one.reused} == STEPS - {"Evaluator", "Pusher"}
+    assert all(
+        one.earlier and one.earlier.run == taxi.first and not one.reasons for one in found.values() if one.reused
+    )
+    [baseline] = found["Evaluator"].reasons
+    assert (baseline.kind, baseline.what, baseline.note) == ("input", "baseline_model", "not there before")
+    [blessing] = found["Pusher"].reasons
+    assert (blessing.kind, blessing.what) == ("input", "model_blessing")
+
+
+def test_nothing_of_it_is_broken_wasted_or_another_workspace_s_to_delete(taxi: Taxi) -> None:
+    found = verification.verify(taxi.archive, verification.scope(taxi.archive))
+    assert (found.is_sound, found.by_digest, found.by_existence) == (True, 0, len(taxi.archive.newest_artifacts(1_000)))
+    spent = waste.waste(taxi.archive)
+    assert spent.judged and spent.wasted.executions < spent.spent.executions
+    plan = retention.plan(taxi.archive, {"taxi": str(taxi.folder / "ws" / "taxi")}, Policy(0, 0))
+    assert plan.removals == () and "serving" in plan.kept_runs.values()

@@ -195,6 +195,16 @@ def test_one_from_the_cache_is_held_against_what_it_reused(world: World, tmp_pat
     assert found.deciding == ()
 
 
+def test_what_another_pipelines_step_adds_as_it_runs_is_no_parameter_of_one_from_the_cache(
+    world: World, tmp_path: Path
+) -> None:
+    model = world.artifact("Model", place(tmp_path, "m"))
+    for run, given in (("run-1", {"steps": 5, "span": 0}), ("run-2", {"steps": 5})):
+        state = "COMPLETE" if "span" in given else "CACHED"
+        world.execute("train", {}, {"model": [model]}, run=run, state=state, told=CONTEXTS, properties=given)
+    assert kinds(why(world, tmp_path)) == []
+
+
 def test_a_resolver_looks_up_in_every_run(world: World, tmp_path: Path) -> None:
     for run in ("run-1", "run-2"):
         world.execute("train", run=run, kind="tfx.Resolver")
