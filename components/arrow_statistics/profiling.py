@@ -28,6 +28,12 @@ BATCH_ROWS = 32_768
 TOP_VALUES = 50
 EXACT_VALUES = 1000
 """Distinct texts a column may have for every one of them to be listed with its exact count."""
+MOST_GROUPS = 64
+"""Parts of a split that are counted side by side; a state takes some 10 kB a column."""
+
+ChunkGroup = tuple[Chunk, ...]
+States = dict[int, list[Any]]
+"""For each group of chunks, by its first chunk's number, a state a TFDV generator."""
 
 
 def plan_chunks(table: Table, sample_rows: int = 0) -> list[Chunk]:
@@ -51,6 +57,18 @@ def _sampled(chunks: list[Chunk], sample_rows: int) -> Iterator[Chunk]:
             yield chunk
 
 
+def groups_of(chunks: Iterable[Chunk]) -> list[ChunkGroup]:
+    """Neighbouring chunks of a split that are counted one after the other: the same groups for the same table."""
+    by_split: dict[str, list[Chunk]] = {}
+    for chunk in sorted(chunks, key=lambda chunk: (chunk.split, chunk.number)):
+        by_split.setdefault(chunk.split, []).append(chunk)
+    found: list[ChunkGroup] = []
+    for mine in by_split.values():
+        size = -(-len(mine) // MOST_GROUPS)
+        found += [tuple(mine[start : start + size]) for start in range(0, len(mine), size)]
+    return found
+
+
 def statistics_options() -> Any:
     """TFDV's options: text counts exact up to `EXACT_VALUES` distinct values, no weights, slices or cross features."""
     return tfdv.StatsOptions(
@@ -64,7 +82,10 @@ def statistics_options() -> Any:
 
 
 class CountChunks(beam.CombineFn):
-    """Combines the chunks of a split into its statistics; an accumulator holds one state a TFDV generator.
+    """Combines the chunks of a split into its statistics.
+
+    States are merged at the end, in the chunks' order: sums of floats come out otherwise in another order, and workers
+    finish in any.
 
     Args:
       columns: those to count, in the order in which the statistics name them.
@@ -82,44 +103,49 @@ class CountChunks(beam.CombineFn):
         self._api = stats_impl
         self._generators = stats_impl.get_generators(statistics_options(), in_memory=True)
 
-    def create_accumulator(self) -> list[Any]:
-        """States that have seen nothing."""
-        return [generator.create_accumulator() for generator in self._generators]
+    def create_accumulator(self) -> States:
+        """Nothing counted yet."""
+        return {}
 
-    def add_input(self, accumulator: list[Any], chunk: Chunk) -> list[Any]:
-        """Reads the chunk and counts it in, batch by batch."""
+    def add_input(self, accumulator: States, group: ChunkGroup) -> States:
+        """Reads the chunks of a group and counts them, batch by batch."""
+        states = [generator.create_accumulator() for generator in self._generators]
+        for chunk in group:
+            states = self._add_chunk(states, chunk)
+        compacted = [g.compact(state) for g, state in zip(self._generators, states, strict=True)]
+        return {**accumulator, group[0].number: compacted}
+
+    def _add_chunk(self, states: list[Any], chunk: Chunk) -> list[Any]:
         io_lineage.reads(chunk.path)
         rows = 0
         try:
             for batch in read_chunk(chunk, self._columns, BATCH_ROWS):
                 describe = functools.partial(capture.batch_of_job, JOB, batch, chunk, rows)
                 with capture.capturing(self._root, describe) if self._root else nullcontext():
-                    accumulator = self._add_batch(accumulator, listed_batch(batch))
+                    states = self._add_batch(states, listed_batch(batch))
                 rows += batch.num_rows
         except BraidError as error:
             raise progress.failed(error) from None
         progress.advance(JOB, progress.Progress(chunks=1))
-        return accumulator
-
-    def _add_batch(self, accumulator: list[Any], batch: pa.RecordBatch) -> list[Any]:
-        pairs = zip(self._generators, accumulator, strict=True)
-        states = [generator.add_input(state, batch) for generator, state in pairs]
-        progress.advance(JOB, progress.Progress(read=batch.num_rows))
         return states
 
-    def merge_accumulators(self, accumulators: Iterable[list[Any]]) -> list[Any]:
-        """Merges state by state."""
-        states = zip(*accumulators, strict=True)
-        return [g.merge_accumulators(list(of_one)) for g, of_one in zip(self._generators, states, strict=True)]
+    def _add_batch(self, states: list[Any], batch: pa.RecordBatch) -> list[Any]:
+        pairs = zip(self._generators, states, strict=True)
+        added = [generator.add_input(state, batch) for generator, state in pairs]
+        progress.advance(JOB, progress.Progress(read=batch.num_rows))
+        return added
 
-    def compact(self, accumulator: list[Any]) -> list[Any]:
-        """Shrinks the states before they cross a stage."""
-        pairs = zip(self._generators, accumulator, strict=True)
-        return [generator.compact(state) for generator, state in pairs]
+    def merge_accumulators(self, accumulators: Iterable[States]) -> States:
+        """All groups' states, not merged yet."""
+        return {number: states for accumulator in accumulators for number, states in accumulator.items()}
 
-    def extract_output(self, accumulator: list[Any]) -> bytes:
+    def extract_output(self, accumulator: States) -> bytes:
         """The serialized `DatasetFeatureStatisticsList` of the split."""
-        return bytes(self._api.extract_statistics_output(accumulator, self._generators).SerializeToString())
+        created = [generator.create_accumulator() for generator in self._generators]
+        by_generator = zip(*(states for _, states in sorted(accumulator.items())), strict=True)
+        in_order = list(by_generator) or [(state,) for state in created]
+        merged = [g.merge_accumulators(list(of_one)) for g, of_one in zip(self._generators, in_order, strict=True)]
+        return bytes(self._api.extract_statistics_output(merged, self._generators).SerializeToString())
 
 
 @dataclass(frozen=True)
@@ -176,8 +202,10 @@ class Profile(beam.PTransform[beam.PCollection[Chunk], beam.PCollection[str]]):
         """Spreads the descriptions over the workers, then reads and counts in one fused stage."""
         return (
             chunks
+            | "Gather" >> beam.combiners.ToList()
+            | "Group" >> beam.FlatMap(groups_of)
             | "Spread" >> beam.Reshuffle()
-            | "BySplit" >> beam.WithKeys(lambda chunk: chunk.split)
+            | "BySplit" >> beam.WithKeys(lambda group: group[0].split)
             | "Count" >> beam.CombinePerKey(CountChunks(self.columns, self.target.root))
             | "Write" >> beam.Map(self.target.write)
         )

@@ -5,7 +5,7 @@ from typing import Any
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from beam_jobs.table import Table
-from components.arrow_statistics.profiling import CountChunks, plan_chunks
+from components.arrow_statistics.profiling import CountChunks, groups_of, plan_chunks
 
 
 def statistics_of(table: Table) -> dict[str, Any]:
@@ -13,7 +13,7 @@ def statistics_of(table: Table) -> dict[str, Any]:
     combine = CountChunks(table.schema.names)
     combine.setup()
     states = {split: combine.create_accumulator() for split in table.splits}
-    for chunk in plan_chunks(table):
-        states[chunk.split] = combine.add_input(states[chunk.split], chunk)
+    for group in groups_of(plan_chunks(table)):
+        states[group[0].split] = combine.add_input(states[group[0].split], group)
     read = statistics_pb2.DatasetFeatureStatisticsList.FromString
     return {split: read(combine.extract_output(state)) for split, state in states.items()}

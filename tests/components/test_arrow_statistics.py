@@ -114,6 +114,38 @@ def test_progress_counts_rows_and_chunks(tmp_path: Path) -> None:
     assert sum(step.chunks for step in steps) == len(profiling.plan_chunks(table))
 
 
+def test_workers_that_finish_in_any_order_count_the_same_bytes(tmp_path: Path) -> None:
+    generator = np.random.default_rng(1)
+    rows = pa.table({"real": generator.normal(1e6, 1e3, 4_000), "wild": generator.lognormal(0, 5, 4_000)})
+    table = write_examples(tmp_path / "e", {"train": rows}, parts=8)
+    combine = profiling.CountChunks(table.schema.names)
+    combine.setup()
+    groups = profiling.groups_of(profiling.plan_chunks(table))
+    assert len(groups) == 8
+
+    def counted(order: list[int], cut: int) -> bytes:
+        """Two workers share the groups."""
+        halves = [combine.create_accumulator(), combine.create_accumulator()]
+        for place, number in enumerate(order):
+            halves[place < cut] = combine.add_input(halves[place < cut], groups[number])
+        return combine.extract_output(combine.merge_accumulators(halves))
+
+    orders = [list(generator.permutation(8)) for _ in range(10)]
+    assert len({counted(order, cut) for cut, order in enumerate(orders)}) == 1
+
+
+@given(st.integers(1, 300), st.integers(1, 300))
+def test_groups_hold_every_chunk_once_and_are_not_too_many(train: int, evaluation: int) -> None:
+    names = ["train"] * train + ["eval"] * evaluation
+    parts = tuple(Part(f"{i}.parquet", (131_072,), i, split) for i, split in enumerate(names))
+    chunks = profiling.plan_chunks(Table("/nowhere", pa.schema([("x", pa.int8())]), parts, True, Ledger()))
+    groups = profiling.groups_of(reversed(chunks))
+    assert sorted(chunk.path for group in groups for chunk in group) == sorted(chunk.path for chunk in chunks)
+    assert all(len({chunk.split for chunk in group}) == 1 for group in groups)
+    assert len(groups) <= 2 * profiling.MOST_GROUPS
+    assert groups == profiling.groups_of(chunks)
+
+
 def test_files_that_changed_since_are_refused(tmp_path: Path) -> None:
     table = write_examples(tmp_path / "e", {"train": every_type(2_000)})
     lying = Table(
