@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from pipeline.lineage.execution_parts import InputArtifact, Reason
     from pipeline.lineage.reasons import Reasons
 
+_RAN = {"FAILED": "ran and failed", "CANCELED": "ran and was cut off", "RUNNING": "is running", "NEW": "is to run"}
+
 
 @click.command("why")
 @click.argument("step", metavar="RUN/STEP")
@@ -51,10 +53,9 @@ def show(console: "Console", found: "Reasons") -> None:
     against = f"{escape(earlier.run)}/{escape(earlier.step)}" if earlier else ""
     if found.reused:
         console.print(f"{place} came from the cache" + (f": it reuses what {against} wrote." if earlier else "."))
-    elif execution.is_resolver:
-        console.print(f"{place} ran.")
     else:
-        console.print(f"{place} ran" + (f" again; the last to end well was {against}." if earlier else "."))
+        ran = f"{place} {_RAN.get(execution.state, 'ran')}"
+        console.print(f"{ran} again; the last to end well was {against}." if earlier else f"{ran}.")
     decided = [reason for reason in found.reasons if reason.decides]
     _reasons(console, decided)
     others = [reason for reason in found.reasons if not reason.decides]
