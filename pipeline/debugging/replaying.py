@@ -35,6 +35,9 @@ BEAM = (
     "--sdk_container_image=none",
 )
 
+_UNTOLD = "how, is not on record"
+"""Said of a failure in a pipeline that Braid did not launch."""
+
 
 class Replay(contextlib.AbstractContextManager["Replay"]):
     """One replay of a capsule; around the step it waits for a debugger where asked to, and takes down what is raised.
@@ -112,10 +115,11 @@ class Replay(contextlib.AbstractContextManager["Replay"]):
         return 0 if found["same"] else 1
 
     def _found(self) -> dict[str, Any]:
-        failed = self.capsule.error
+        failed = self._failed_before()
         if self.error is not None:
             message, hint = explain(self.error)
-            same = bool(failed) and signature(self.error) == self.capsule.facts.get("error_signature")
+            recorded = self.capsule.facts.get("error_signature")
+            same = bool(failed) and recorded in (None, signature(self.error))
             return {"step": self.capsule.name, "error": message, "hint": hint, "same": same, "failed_before": failed}
         compared = [] if failed else self.compare()
         return {
@@ -125,6 +129,10 @@ class Replay(contextlib.AbstractContextManager["Replay"]):
             "same": not failed and all(one.same for one in compared),
             "failed_before": failed,
         }
+
+    def _failed_before(self) -> str:
+        """How the step failed, '' where it did not."""
+        return self.capsule.error or (_UNTOLD if self.capsule.state == "FAILED" else "")
 
     def _input(self, key: str, stored: Stored) -> Artifact:
         kind = json_format.ParseDict(stored.type, pb.ArtifactType())
@@ -187,6 +195,7 @@ def _parsed(arguments: Sequence[str]) -> argparse.Namespace:
 def _worded(found: Mapping[str, Any]) -> list[str]:
     if "error" in found:
         words = "Failed as it did" if found["same"] else "Failed"
+        words = f"Failed, as it had; {_UNTOLD}" if found["failed_before"] == _UNTOLD else words
         return [f"{words}: {found['error']}", *([found["hint"]] if found["hint"] else [])]
     if found["failed_before"]:
         return [f"The step went through. It had failed: {found['failed_before']}", f"Outputs: {found['folder']}"]
