@@ -17,6 +17,7 @@ import yaml
 
 from pipeline import reference
 from pipeline.cli import main
+from pipeline.cli.lineage import QUESTIONS
 from pipeline.config import PipelineConfig
 
 ROOT = Path(__file__).parent.parent
@@ -146,7 +147,7 @@ def check_usage(arguments: list[str]) -> None:
     rest = list(itertools.dropwhile(lambda word: word.startswith("-"), arguments))
     if not rest:
         return
-    context = click.Context(main.braid, info_name="braid")
+    context = click.Context(main.braid, info_name="braid", **main.braid.context_settings)
     command: click.Command | None = main.braid
     words = rest
     while isinstance(command, click.Group) and words:
@@ -179,7 +180,8 @@ def test_yaml_blocks_are_valid_settings(page: Path) -> None:
 
 def test_every_command_is_documented() -> None:
     text = "\n".join(page.read_text() for page in PAGES)
-    assert [name for name in main.COMMANDS if f"braid {name}" not in text] == []
+    every = [*main.COMMANDS, *(f"lineage {question}" for question in QUESTIONS)]
+    assert [name for name in every if f"braid {name}" not in text] == []
 
 
 def test_the_configuration_reference_is_the_code() -> None:
