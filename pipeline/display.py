@@ -154,7 +154,8 @@ def run_list(console: Console, found: Sequence[Run]) -> None:
     for run in found:
         steps = [step for step in run.steps if not step.is_resolver]
         cached = sum(step.state == "CACHED" for step in steps)
-        shown.add_row(run.name, run.pipeline, run.state.lower(), str(len(steps) - cached), str(cached))
+        state = run.state.lower() + (", pinned" if run.pinned else "")
+        shown.add_row(run.name, run.pipeline, state, str(len(steps) - cached), str(cached))
     console.print(shown)
 
 

@@ -10,7 +10,7 @@ from beam_jobs.errors import listed, nearest
 from pipeline import stores
 from pipeline.errors import RunError
 from pipeline.lineage.archive import PIPELINE_SUFFIX, Archive
-from pipeline.lineage.records import Execution
+from pipeline.lineage.records import Execution, plain
 from pipeline.store_address import StoreAddress
 
 ENDED_WELL = ("COMPLETE", "CACHED")
@@ -67,6 +67,7 @@ class Run:
       started: milliseconds since 1970, UTC.
       steps: the last attempt at each step, in the order in which the steps were first tried.
       attempts: earlier attempts at steps that were tried again when the run was resumed.
+      pinned: whether `braid lineage gc` keeps it.
     """
 
     name: str
@@ -74,6 +75,7 @@ class Run:
     started: int
     steps: tuple[Step, ...]
     attempts: tuple[Step, ...] = ()
+    pinned: bool = False
 
     @property
     def state(self) -> str:
@@ -131,7 +133,12 @@ def _run(archive: Archive, context: Any, with_outputs: bool) -> Run:
     earlier = tuple(step for id_, step in steps.items() if id_ not in last.values())
     pipeline = executions[-1].pipeline if executions else ""
     return Run(
-        context.name, pipeline, context.create_time_since_epoch, tuple(steps[last[name]] for name in tried), earlier
+        name=context.name,
+        pipeline=pipeline,
+        started=context.create_time_since_epoch,
+        steps=tuple(steps[last[name]] for name in tried),
+        attempts=earlier,
+        pinned=bool(plain(context.custom_properties).get("pinned")),
     )
 
 
