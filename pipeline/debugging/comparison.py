@@ -129,7 +129,7 @@ def _values(name: str, before: pa.Array, after: pa.Array, words: str) -> Iterato
         differ = "value differs" if len(changed) == 1 else "values differ"
         yield (
             f"{words}, column '{name}': {len(changed):,} {differ}; "
-            f"in row {at + 1:,} {before[at].as_py()!r} was, {after[at].as_py()!r} is"
+            f"in row {at + 1:,}: {before[at].as_py()!r} was, {after[at].as_py()!r} is"
         )
 
 

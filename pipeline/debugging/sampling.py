@@ -1,8 +1,13 @@
-"""Tables cut down for a replay: the first rows of each split, under the `_row` that they always had."""
+"""Tables cut down for a replay: rows of each split, evenly spread, under the `_row` that they always had.
+
+Spread, as the first rows of a table that is sorted by time are no sample of it.
+"""
 
 import dataclasses
 import os
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -18,7 +23,7 @@ def is_table(uri: str) -> bool:
 
 
 def sample(uri: str, folder: str, rows: int, cut: bool) -> str:
-    """Writes a table's first rows, up to so many of each split, as a table of its own; says how many it kept.
+    """Writes rows of a table, up to so many of each split, as a table of its own; says how many it kept.
 
     Args:
       uri: the table.
@@ -27,8 +32,8 @@ def sample(uri: str, folder: str, rows: int, cut: bool) -> str:
       cut: False copies the table whole.
     """
     table = Table.load(uri)
-    most = rows if cut else table.rows
-    parts = [_part(table, split, folder, most, number) for number, split in enumerate(table.splits)]
+    wanted = {split: _spread(count, rows if cut else count) for split, count in table.splits.items()}
+    parts = [_part(table, split, folder, places, number) for number, (split, places) in enumerate(wanted.items())]
     kept = tuple(part for part in parts if part.rows)
     count = sum(part.rows for part in kept)
     ledger = Ledger(read=count, kept=count, written=count)
@@ -36,20 +41,35 @@ def sample(uri: str, folder: str, rows: int, cut: bool) -> str:
     return f"{count:,} of {table.rows:,} rows"
 
 
-def _part(table: Table, split: str, folder: str, most: int, number: int) -> Part:
-    """The rows of one split in one file."""
+def _spread(count: int, most: int) -> npt.NDArray[np.int64]:
+    """Places of up to `most` of `count` rows, evenly spread, ascending."""
+    taken = min(count, most)
+    return np.arange(taken, dtype=np.int64) * count // max(taken, 1)
+
+
+def _part(table: Table, split: str, folder: str, places: npt.NDArray[np.int64], number: int) -> Part:
+    """The rows of one split at some places, in one file."""
     path = f"Split-{split}/part-{number:06d}.parquet" if split else f"part-{number:06d}.parquet"
     schema = pa.schema([*table.schema, pa.field(ROW, pa.int64(), nullable=False)])
     whole = os.path.join(folder, path)
     os.makedirs(os.path.dirname(whole), exist_ok=True)
-    written = 0
+    seen = 0
     groups: list[int] = []
     with pq.ParquetWriter(whole, schema, compression="zstd") as writer:
         for chunk in chunks_of(table, splits=[split]):
-            for batch in read_chunk(chunk, schema.names) if written < most else ():
-                taken = batch.slice(0, most - written)
-                if taken.num_rows:
-                    writer.write_table(pa.Table.from_batches([taken]).cast(schema))
-                    groups.append(taken.num_rows)
-                    written += taken.num_rows
+            if not len(_within(places, seen, chunk.rows)):  # then it need not be read
+                seen += chunk.rows
+                continue
+            for batch in read_chunk(chunk, schema.names):
+                taken = _within(places, seen, batch.num_rows)
+                if len(taken):
+                    writer.write_table(pa.Table.from_batches([batch]).take(taken).cast(schema))
+                    groups.append(len(taken))
+                seen += batch.num_rows
     return Part(path, tuple(groups), number, split)
+
+
+def _within(places: npt.NDArray[np.int64], start: int, rows: int) -> npt.NDArray[np.int64]:
+    """The places in a stretch, counted from its start."""
+    first, last = np.searchsorted(places, [start, start + rows])
+    return places[first:last] - start
