@@ -24,20 +24,20 @@ from beam_jobs.table import ROW, Table
 
 _PLACE = "file_row_number"
 _RUNTIME_FILE = "braid_chunk"
-_through_arrow = threading.Event()
+_in_sight = threading.Event()
 
 
 @contextmanager
 def batches_in_sight() -> Iterator[None]:
-    """Around a job on the in-process runner, for debugging: every chunk is read into Arrow, so that `run_query` has it.
+    """Around a job on the in-process runner, for debugging: `run_query` has every chunk in its local variable `batch`.
 
-    The answers are the same as where DuckDB reads the file itself, which is faster.
+    DuckDB still reads the file itself where it did: from Arrow it may join in another order, and so write in another.
     """
-    _through_arrow.set()
+    _in_sight.set()
     try:
         yield
     finally:
-        _through_arrow.clear()
+        _in_sight.clear()
 
 
 class RunChunk(beam.DoFn):
@@ -80,10 +80,12 @@ class RunChunk(beam.DoFn):
         source = ChunkSource(self._connection, self.config, self.stream, chunk)
         where = functools.partial(where_stood, self.stream)
         stretch = Stretch(chunk.number, chunk.first_row, chunk.rows, source.row_ids, chunk.words, where)
+        batch = source.rows
         if source.rows is None:
             source.register(chunk.first_row, chunk.first_row + chunk.rows)
+            batch = source.read() if _in_sight.is_set() else None
         try:
-            report = run_query(self._connection, self.config, stretch, source.rows)
+            report = run_query(self._connection, self.config, stretch, batch, has_view=source.rows is None)
         except QueryFailure as failure:
             raise self._blame(source, stretch, failure) from failure
         finally:
@@ -119,7 +121,7 @@ class ChunkSource:
         self._columns = config.query.stream_columns
         self._schema = pa.schema([stream.schema.field(name) for name in self._columns])
         self._chunk = chunk
-        self.rows = self._read() if not self._duckdb_reads_it() else None
+        self.rows = self.read() if not self._duckdb_reads_it() else None
         self._stored_ids = self._read_row_ids() if chunk.row_base is None else None
 
     def register(self, start: int, stop: int) -> None:
@@ -158,12 +160,7 @@ class ChunkSource:
     def _duckdb_reads_it(self) -> bool:
         path = self._chunk.path
         # DuckDB would take these characters of a name for a pattern.
-        if (
-            _through_arrow.is_set()
-            or storage.is_remote(path)
-            or any(sign in path for sign in "*?[")
-            or not os.path.exists(path)
-        ):
+        if storage.is_remote(path) or any(sign in path for sign in "*?[") or not os.path.exists(path):
             return False
         if any(name.lower() in (_PLACE, CARRY) for name in self._schema.names):
             return False
@@ -176,7 +173,12 @@ class ChunkSource:
         self.connection.unregister(_RUNTIME_FILE)
         return [kind for _, kind in own] == [kind for _, kind in through_arrow]
 
-    def _read(self) -> pa.Table:
+    def read(self) -> pa.Table:
+        """The chunk's rows in memory, `_at` last.
+
+        Raises:
+          DataError: the file does not hold what its table says.
+        """
         batches = list(read_chunk(self._chunk, self._columns))
         try:
             rows = pa.Table.from_batches(batches).cast(self._schema)

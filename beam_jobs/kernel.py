@@ -162,13 +162,15 @@ def run_query(
     stretch: Stretch,
     batch: pa.Table | None,
     order_by: str = "",
+    has_view: bool = False,
 ) -> ChunkReport:
     """Runs the step's query on one batch of its stream and writes the output as one attempt.
 
     The query's other tables are in the connection.
 
     Args:
-      batch: the rows of the stream, `_at` last; None where DuckDB reads them itself, by a view of the stream's name.
+      batch: the rows of the stream, `_at` last; None where DuckDB reads them itself and nobody looks at them.
+      has_view: DuckDB reads them itself, by a view of the stream's name.
       order_by: what the job orders the output by, for an answer that does not depend on DuckDB's hash tables.
 
     Raises:
@@ -180,7 +182,7 @@ def run_query(
     attempt = publish.new_attempt(stretch.number)
     sql = f"SELECT * FROM (\n{query.sql}\n) ORDER BY {order_by}" if order_by else query.sql
     with (
-        _shown_as(connection, query.stream, batch),
+        _shown_as(connection, query.stream, None if has_view else batch),
         AttemptWriter(config.root, attempt, stretch.number, query.output, config.split) as writer,
     ):
         with closing(query_batches(connection, sql)) as outputs:
