@@ -1,24 +1,20 @@
 """A metadata store, read in bulk and never written.
 
-MLMD answers a question about a thousand ids about as fast as one about one id, but finds an execution's contexts by
-scanning them all; so records are fetched in bulk, and an execution's run and step are taken from its own properties,
-where Braid's launcher puts them. For other pipelines they are learned context by context, each asked once.
+MLMD answers a question about a thousand ids about as fast as one about one id; so records are fetched in bulk.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 import ml_metadata as mlmd
 from ml_metadata.proto import metadata_store_pb2 as pb
 
+from pipeline.lineage.belonging import NODE, PIPELINE, PIPELINE_SUFFIX, RUN, Belonging
 from pipeline.lineage.records import Artifact, Event, Execution, by_key, events
-from pipeline.property_values import text_of
 
-RUN, NODE, PIPELINE = "pipeline_run", "node", "pipeline"
-PIPELINE_SUFFIX = "-pipeline"
+__all__ = ["NODE", "PIPELINE", "PIPELINE_SUFFIX", "RUN", "Archive"]
 _MOST_IDS = 10_000  # of one question: SQLite takes up to 32,766 values in a statement
 _MOST_RECORDS = 500  # of one question: many more take SQLite longer
-_MOST_LOOKED_UP = 100  # executions whose contexts are looked up one by one, before all contexts are read
 
 
 class Archive:
@@ -29,9 +25,7 @@ class Archive:
         self._artifacts: dict[int, Artifact] = {}
         self._executions: dict[int, Execution] = {}
         self._protos: dict[int, Any] = {}
-        self._places: dict[int, dict[str, str]] = {}
-        self._learned: set[int] = set()
-        self._knows_all_places = False
+        self._belonging = Belonging(store)
 
     def artifacts(self, ids: Collection[int]) -> list[Artifact]:
         """The artifacts of these ids, by id; those that the store does not hold are left out."""
@@ -42,8 +36,9 @@ class Archive:
     def executions(self, ids: Collection[int]) -> list[Execution]:
         """The executions of these ids, by id; those that the store does not hold are left out."""
         self._fetch(set(ids) - self._executions.keys())
-        new = [self._protos.pop(id_) for id_ in set(ids) & self._protos.keys()]
-        self._executions.update((proto.id, Execution(proto, **place)) for proto, place in self._placed(new))
+        new = [self._protos.pop(id_) for id_ in sorted(set(ids) & self._protos.keys())]
+        for proto, place in zip(new, self._belonging.places(new), strict=True):
+            self._executions[proto.id] = Execution(proto, place.run, place.step, place.pipeline)
         return [self._executions[id_] for id_ in sorted(set(ids)) if id_ in self._executions]
 
     def cached(self, ids: Collection[int]) -> set[int]:
@@ -119,53 +114,6 @@ class Archive:
     def _fetch(self, executions: set[int]) -> None:
         for some in _portions(executions - self._protos.keys(), _MOST_RECORDS):
             self._protos.update((proto.id, proto) for proto in self.store.get_executions_by_id(some))
-
-    def _placed(self, executions: list[Any]) -> Iterator[tuple[Any, dict[str, str]]]:
-        recorded = {proto.id: _recorded_place(proto) for proto in executions}
-        if not self._knows_all_places and sum(not place for place in recorded.values()) > _MOST_LOOKED_UP:
-            self._learn_all_places()
-        for proto in executions:
-            yield proto, recorded[proto.id] or self._looked_up_place(proto)
-
-    def _looked_up_place(self, execution: Any) -> dict[str, str]:
-        """Run, step and pipeline from TFX's contexts; every execution of a context asked for once becomes known with it."""
-        if not self._knows_all_places and len(self._places.get(execution.id, {})) < 3:
-            for context in self._contexts(execution.id):
-                self._learn(context)
-        found = self._places.get(execution.id, {})
-        pipeline = found.get(PIPELINE, "")
-        return {
-            "run": found.get(RUN, ""),
-            "step": found.get(NODE, execution.type).removeprefix(f"{pipeline}."),
-            "pipeline": pipeline.removesuffix(PIPELINE_SUFFIX),
-        }
-
-    def _contexts(self, execution: int) -> Sequence[Any]:
-        try:
-            contexts: Sequence[Any] = self.store.get_contexts_by_execution(execution)
-        except mlmd.errors.NotFoundError:  # MLMD's way to say that it has none
-            return ()
-        return contexts
-
-    def _learn_all_places(self) -> None:
-        for kind in (RUN, NODE, PIPELINE):
-            for context in self.store.get_contexts_by_type(kind):
-                self._learn(context)
-        self._knows_all_places = True
-
-    def _learn(self, context: Any) -> None:
-        if context.type not in (RUN, NODE, PIPELINE) or context.id in self._learned:
-            return
-        self._learned.add(context.id)
-        for execution in self.store.get_executions_by_context(context.id):
-            self._places.setdefault(execution.id, {})[context.type] = context.name
-
-
-def _recorded_place(execution: pb.Execution) -> dict[str, str]:
-    """Where Braid's launcher says that the execution belongs; nothing where it does not, as a stranger's parameter `run`."""
-    recorded = execution.custom_properties
-    place = {key: text_of(recorded[key]) or "" if key in recorded else "" for key in ("run", "step", "pipeline")}
-    return place if place["run"] and place["step"] else {}
 
 
 def _may_be_asked(text: str) -> bool:

@@ -10,7 +10,7 @@ from google.protobuf import duration_pb2, struct_pb2, wrappers_pb2
 from ml_metadata.proto import metadata_store_pb2 as pb
 from store_factory import CONTEXTS, NOWHERE, RECORDED, World, put_run, sqlite_store, write
 
-from pipeline.lineage import ancestry, archive, naming, serving
+from pipeline.lineage import ancestry, archive, belonging, naming, serving
 from pipeline.lineage.archive import Archive
 
 
@@ -42,10 +42,12 @@ def _pipeline(runs: int, told: str) -> World:
 
 
 @pytest.mark.parametrize("told", [RECORDED, CONTEXTS])
-@pytest.mark.parametrize("runs", [5, 80])
+@pytest.mark.parametrize("few", [0, 1_500])
 def test_run_step_and_pipeline_are_told_however_they_are_recorded(
-    store: mlmd.MetadataStore, told: str, runs: int
+    store: mlmd.MetadataStore, told: str, few: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(belonging, "_MOST_LOOKED_UP", few)
+    runs = 20
     world = _pipeline(runs, told)
     written = write(world, store)
     found = Archive(store).executions(written.executions)
@@ -61,22 +63,41 @@ def test_contexts_are_not_asked_for_where_braid_recorded_the_place(store: mlmd.M
     assert counting.asked == {"get_executions_by_id": 2}
 
 
-def test_many_places_are_learned_context_by_context(store: mlmd.MetadataStore) -> None:
+def test_many_places_are_read_by_run_and_by_step(store: mlmd.MetadataStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """One by one, each question would scan all that the store knows of contexts."""
+    monkeypatch.setattr(belonging, "_MOST_LOOKED_UP", 500)
+    written = write(_pipeline(300, CONTEXTS), store)
+    counting = Counting(store)
+    found = Archive(counting).executions(written.executions)
+    assert {(one.step, one.pipeline) for one in found} == {("ingest", "flights"), ("train.best", "flights")}
+    assert [one.run for one in found] == [f"run-{run}" for run in range(300) for _ in range(2)]
+    assert counting.asked == {
+        "get_executions_by_id": 2,
+        "get_contexts_by_type": 2,
+        "get_executions_by_context": 302,
+        "get_contexts_by_execution": 2,
+    }
+
+
+def test_few_places_are_looked_up_each(store: mlmd.MetadataStore) -> None:
     written = write(_pipeline(300, CONTEXTS), store)
     counting = Counting(store)
     asked = Archive(counting)
-    assert len(asked.executions(written.executions)) == 600
-    assert counting.asked == {"get_executions_by_id": 2, "get_contexts_by_type": 3, "get_executions_by_context": 303}
-
-
-def test_few_places_are_looked_up(store: mlmd.MetadataStore) -> None:
-    written = write(_pipeline(300, CONTEXTS), store)
-    counting = Counting(store)
-    asked = Archive(counting)
-    for id_ in written.executions[:4]:
+    for id_ in [*written.executions[:4]] * 2:
         asked.executions([id_])
-    assert counting.asked["get_contexts_by_execution"] <= 4 and "get_contexts_by_type" not in counting.asked
+    assert counting.asked == {"get_executions_by_id": 4, "get_contexts_by_execution": 4}
+
+
+def test_looking_up_again_and_again_ends_in_reading_all(
+    store: mlmd.MetadataStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(belonging, "_MOST_LOOKED_UP", 10)
+    written = write(_pipeline(20, CONTEXTS), store)
+    counting = Counting(store)
+    asked = Archive(counting)
+    places = [(one.run, one.step) for id_ in written.executions for one in asked.executions([id_])]
+    assert places == [(f"run-{run}", step) for run in range(20) for step in ("ingest", "train.best")]
+    assert counting.asked["get_contexts_by_execution"] == 10 + 2 and counting.asked["get_executions_by_context"] == 22
 
 
 def test_a_record_is_fetched_once_in_portions(store: mlmd.MetadataStore, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from store_factory import NOWHERE, RECORDED, World, Written, random_world, server_store, sqlite_store, write
 
-from pipeline.lineage import ancestry, archive, walk
+from pipeline.lineage import ancestry, archive, belonging, walk
 from pipeline.lineage.archive import Archive
 
 Edge = tuple[int, int]
@@ -100,7 +100,7 @@ def test_up_and_down_equal_the_closure_of_what_was_built(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(archive, "_MOST_IDS", portion)
         patch.setattr(archive, "_MOST_RECORDS", portion)
-        patch.setattr(archive, "_MOST_LOOKED_UP", draw.choice((0, 3, 100)))
+        patch.setattr(belonging, "_MOST_LOOKED_UP", draw.choice((0, 3, 100)))
         every = range(len(world.artifacts))
         several = [set(draw.sample(every, draw.randrange(len(every) + 1))) for _ in range(3)]
         _agree(world, written, Archive(store), [set(), *({one} for one in every), *several])
