@@ -99,7 +99,7 @@ def recorded_content(properties: Mapping[str, Any]) -> dict[str, Any]:
 
 def differences(before: CacheKey, after: CacheKey) -> list[Difference]:
     """What differs, inputs first, as they are what most often does."""
-    found = list(_changed("input", _texts(before.inputs), _texts(after.inputs)))
+    found = list(_changed("input", before.inputs, after.inputs))
     found += _changed("parameter", before.parameters, after.parameters)
     found += _changed("code", before.code, after.code)
     found += _changed("environment", before.environment, after.environment)
@@ -107,12 +107,12 @@ def differences(before: CacheKey, after: CacheKey) -> list[Difference]:
     return found
 
 
-def _texts(inputs: Mapping[str, Sequence[str]]) -> dict[str, str]:
-    return {name: ", ".join(identities) for name, identities in inputs.items()}
-
-
-def _changed(part: str, before: Mapping[str, str], after: Mapping[str, str]) -> Iterable[Difference]:
+def _changed(part: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterable[Difference]:
     for name in sorted({*before, *after}):
         old, new = before.get(name), after.get(name)
         if old != new:
-            yield Difference(part, name, old, new)
+            yield Difference(part, name, _text(old), _text(new))
+
+
+def _text(value: str | Sequence[str] | None) -> str | None:
+    return value if value is None or isinstance(value, str) else ", ".join(value)

@@ -249,6 +249,7 @@ class StepLauncher(RecordingLauncher):
             logging.warning("What step '%s' wrote before it failed is not kept: %s", self.step, failure)
             return ""
         written = {key: made for key, made in info.output_dict.items() if any(caching.holds_files(a) for a in made)}
+        outputs_utils.remove_output_dirs({key: made for key, made in info.output_dict.items() if key not in written})
         for artifact in (artifact for made in written.values() for artifact in made):
             artifact.mlmd_artifact.state = pb.Artifact.ABANDONED
         with self._mlmd_connection as connected:

@@ -12,8 +12,10 @@ and renamed when its bytes are on the disk, so a push that is cut off leaves not
 import json
 import os
 import shutil
+import socket
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -142,7 +144,7 @@ def _digest(paths: list[str]) -> str:
 def _publish(files: list[str], root: Path) -> Path:
     """Copies the files into the next version's folder."""
     root.mkdir(parents=True, exist_ok=True)
-    pending = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=root))
+    pending = _temporary(root)
     try:
         for file in files:
             _copy(file, pending / os.path.basename(file))
@@ -169,7 +171,7 @@ def _last_version(root: Path) -> int:
 
 def _point(root: Path, version: str) -> None:
     """Swaps the link in one step: a new link under a temporary name, renamed over the old one."""
-    folder = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=root))
+    folder = _temporary(root)
     try:
         (folder / CURRENT).symlink_to(version)
         (folder / CURRENT).replace(root / CURRENT)
@@ -186,8 +188,31 @@ def _sync(folder: Path) -> None:
         os.close(handle)
 
 
+def _temporary(root: Path) -> Path:
+    """A folder of this process, which another can tell when it is gone."""
+    return Path(tempfile.mkdtemp(prefix=f"{_of_host()}{os.getpid()}-", dir=root))
+
+
+def _of_host() -> str:
+    return f"{TEMPORARY}{socket.gethostname()}-"
+
+
 def _remove_stale(root: Path) -> None:
     """Removes what a push that was cut off left behind."""
     for path in root.glob(f"{TEMPORARY}*") if root.is_dir() else ():
-        if time.time() - path.stat().st_mtime > STALE_SECONDS:
-            shutil.rmtree(path, ignore_errors=True)
+        with suppress(FileNotFoundError):  # its owner was quicker
+            if time.time() - path.stat().st_mtime > STALE_SECONDS or not _may_be_in_use(path.name):
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def _may_be_in_use(name: str) -> bool:
+    process = name.removeprefix(_of_host()).partition("-")[0]
+    if not (name.startswith(_of_host()) and process.isdecimal()):
+        return True  # of another machine
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # another user's
+        return True
+    return True

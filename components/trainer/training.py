@@ -2,6 +2,7 @@
 
 import glob
 import json
+import os
 import resource
 import tempfile
 import time
@@ -105,7 +106,11 @@ def train(table: Table, importances: Importances, config: TrainingConfig, model_
     contract = fit_contract(table, importances, config.max_vocabulary)
     cells = sum(table.splits[split] for split in (TRAIN, EVAL)) * len(contract.features)
     memory = plan_memory(config.memory, cells, available_memory())
-    with tempfile.TemporaryDirectory(prefix="braid-pages-") as folder:
+    # Beside the output, on a disk meant for data; what a training that was killed leaves goes with it.
+    disk = None if storage.is_remote(model_uri) else model_uri
+    if disk is not None:
+        os.makedirs(disk, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".pages-", dir=disk) as folder:
         settings = MatrixSettings(memory, config.threads, int(params["max_bin"]), folder)
         train_rows, eval_rows = (open_batches(table, split, contract, settings) for split in (TRAIN, EVAL))
         params |= {"nthread": config.threads, "seed": config.seed, "device": device}

@@ -1,5 +1,7 @@
 import json
 import os
+import socket
+import subprocess
 import threading
 from pathlib import Path
 
@@ -161,6 +163,18 @@ def test_a_served_model_that_was_altered_is_no_longer_what_was_pushed(tmp_path: 
     Path(made.path, "model.ubj").write_text("onE")
     assert superseded(made.path, made.digest) == f"'{made.path}' is not what was pushed"
     assert superseded(made.path, "") == "", "older records know no digest"
+
+
+def test_a_push_clears_what_a_killed_one_half_wrote_and_leaves_what_others_are_writing(tmp_path: Path) -> None:
+    target = tmp_path / "serving"
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    host = socket.gethostname()
+    kept = {f".pushing-{host}-{os.getpid()}-a", ".pushing-elsewhere-1-a"}
+    for name in (*kept, f".pushing-{host}-{ended.pid}-a"):
+        (target / name).mkdir(parents=True)
+    push(model(tmp_path / "a", "one"), str(target))
+    assert {path.name for path in target.glob(".*")} == kept
 
 
 def test_what_was_held_back_is_saved_without_a_place(tmp_path: Path) -> None:

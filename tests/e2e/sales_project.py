@@ -6,11 +6,13 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ml_metadata.proto import metadata_store_pb2 as pb
 
 from pipeline import runs, stores
 from pipeline.errors import NothingRecordedError
+from pipeline.property_values import text_of
 from pipeline.workspace import Workspace
 
 HEADER = "id,day,amount,shop,kind,late"
@@ -112,8 +114,22 @@ def ledgers(run: runs.Run) -> dict[str, object]:
     }
 
 
+def contents(run: runs.Run) -> dict[str, str]:
+    """The digest of the folder of every output of the run."""
+    return {
+        f"{step.name}.{key}[{place}]": output.properties["tree_digest"]
+        for step in run.steps
+        for key, outputs in step.outputs.items()
+        for place, output in enumerate(outputs)
+        if not step.is_resolver
+    }
+
+
 def assert_nothing_half_written(workspace: Path, pipeline: str = "sales") -> None:
-    """No execution is under way, every LIVE artifact has its files, and nothing else lies among the outputs."""
+    """No execution is under way, every LIVE artifact has its files, and nothing else lies among the outputs.
+
+    But for what failed: it is kept, each folder known as an artifact that was given up, and its traceback beside it.
+    """
     try:
         store = stores.open_store(Workspace(str(workspace)).store)
     except NothingRecordedError:
@@ -122,11 +138,28 @@ def assert_nothing_half_written(workspace: Path, pipeline: str = "sales") -> Non
     executions = store.get_executions()
     unfinished = [e.id for e in executions if e.last_known_state in (pb.Execution.NEW, pb.Execution.RUNNING)]
     assert not unfinished
-    live = [artifact for artifact in store.get_artifacts() if artifact.state == pb.Artifact.LIVE]
+    artifacts = store.get_artifacts()
+    live = [artifact for artifact in artifacts if artifact.state == pb.Artifact.LIVE]
     assert [a.uri for a in live if not any(files for _, _, files in os.walk(a.uri))] == []
     complete = {str(e.id) for e in executions if e.last_known_state == pb.Execution.COMPLETE}
-    assert [str(folder) for folder in _outputs(workspace / pipeline) if folder.name not in complete] == []
-    assert list(workspace.rglob("_pending")) == []
+    given_up = {artifact.uri for artifact in artifacts if artifact.state == pb.Artifact.ABANDONED}
+    kept = {folder for e in executions if e.last_known_state == pb.Execution.FAILED for folder in _kept(store, e)}
+    assert kept == given_up
+    assert {str(folder) for folder in _outputs(workspace / pipeline) if folder.name not in complete} == kept
+    pending = [str(folder) for folder in workspace.rglob("_pending")]
+    assert [folder for folder in pending if os.path.dirname(folder) not in kept] == []
+
+
+def _kept(store: Any, execution: Any) -> list[str]:
+    """What a failed execution keeps, which is there."""
+    if "traceback" not in execution.custom_properties:
+        return []
+    assert "Traceback" in Path(text_of(execution.custom_properties["traceback"]) or "").read_text()
+    events = store.get_events_by_execution_ids([execution.id])
+    pending = [event.artifact_id for event in events if event.type == pb.Event.PENDING_OUTPUT]
+    found = [artifact.uri for artifact in store.get_artifacts_by_id(pending)]
+    assert [uri for uri in found if not os.path.isdir(uri)] == []
+    return found
 
 
 def _outputs(root: Path) -> Iterator[Path]:
