@@ -69,7 +69,9 @@ def command(
             again = [config, *_arguments(overlays, assignments), *_place(workspace, store), "--resume", error.run]
             again += selection.options
             error.hint += f"\nGo on:  braid run {shlex.join(again)}"
-            error.hint += f"\nDebug:  braid debug {shlex.join([f'{error.run}/{error.step}', *_place(workspace, store)])}"
+            error.hint += (
+                f"\nDebug:  braid debug {shlex.join([f'{error.run}/{error.step}', *_place(workspace, store)])}"
+            )
         raise
     if as_json:
         options.print_json(display.as_dict(finished))
