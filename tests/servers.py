@@ -59,7 +59,7 @@ def postgresql_server() -> Iterator[StoreServer]:
     Raises:
       NotAvailableError: it is neither installed nor to be had.
     """
-    programs, environment = _postgresql()
+    programs, environment = postgresql_programs()
     with _folder() as folder:
         (folder / "password").write_text(PASSWORD)
         (folder / "password").chmod(0o644)
@@ -142,7 +142,7 @@ def _literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def _postgresql() -> tuple[Path, dict[str, str]]:
+def postgresql_programs() -> tuple[Path, dict[str, str]]:
     """The folder of PostgreSQL's programs, and the environment to run them in."""
     initdb = shutil.which("initdb")
     beside = [Path(initdb).resolve().parent] if initdb else []
