@@ -15,6 +15,7 @@ from store_factory import sqlite_store
 from pipeline.lineage import ancestry, differences, naming, reasons, retention, verification, waste
 from pipeline.lineage.ancestry import Lineage
 from pipeline.lineage.archive import Archive
+from pipeline.lineage.differences import diff
 from pipeline.lineage.errors import LineageError
 from pipeline.lineage.keeping import Policy
 
@@ -159,6 +160,19 @@ def test_its_relative_uris_are_found_by_any_path(taxi: Taxi, inside: str) -> Non
     assert not model.uri.startswith("/")
     for root in (model.uri, f"./{model.uri}", str(taxi.folder / model.uri)):
         assert naming.find(taxi.archive, f"{root}{inside}").artifacts == (model,)
+
+
+def test_two_runs_are_compared_by_what_is_recorded(taxi: Taxi) -> None:
+    """The second judged and pushed the first's model again: nothing else may seem to have changed."""
+    found = diff(taxi.archive, taxi.first, taxi.second)
+    [push] = found.changes
+    assert (push.kind, push.where) == ("push", "Pusher.pushed_model")
+    versions = sorted(os.listdir(taxi.folder / "serving"), key=int)
+    assert [os.path.basename(str(place)) for place in (push.before, push.after)] == versions
+    assert found.compared["step"] == found.compared["outcome"] == len(STEPS)
+    assert found.compared["parameter"] > 10 and found.compared["source file"] == 1
+    assert any(told.startswith("Configuration: ") and "did not record it" in told for told in found.unknown)
+    assert any(told.startswith("Code: neither run recorded") for told in found.unknown)
 
 
 def test_wrong_names_are_told(taxi: Taxi) -> None:
