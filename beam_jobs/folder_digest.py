@@ -74,6 +74,15 @@ def folder_size(uri: str) -> tuple[int, int]:
     return len(found), sum(file.size for file in found)
 
 
+def files_in(uri: str) -> list[tuple[str, str]]:
+    """The files of a folder, each by its path relative to it and its whole path, sorted.
+
+    Raises:
+      DataError: there is nothing.
+    """
+    return [(file.relative, file.path) for file in _listed(storage.resolve(uri))]
+
+
 def _listed(path: str) -> list[_File]:
     with _readable(path):
         found = _in_bucket(path) if storage.is_remote(path) else _on_disk(path)
