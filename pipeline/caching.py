@@ -97,8 +97,8 @@ def lost_outputs(handle: metadata.Metadata, execution: int, undone: Undone | Non
 
 
 def find(handle: metadata.Metadata, context: pb.Context, undone: Undone | None = None) -> tuple[Hit | None, list[str]]:
-    """The newest outputs made under the key that are all there, and why newer ones cannot be used."""
-    gone: list[str] = []
+    """The newest outputs made under the key that are all there, and why the very newest cannot be used."""
+    why_not: list[str] = []
     executions = handle.store.get_executions_by_context(context.id)
     # Those that came from the cache themselves have no outputs but these.
     made = (execution for execution in executions if execution.last_known_state == pb.Execution.COMPLETE)
@@ -106,9 +106,9 @@ def find(handle: metadata.Metadata, context: pb.Context, undone: Undone | None =
         outputs = _outputs(handle, execution.id)
         lost = _lost_of(outputs, undone)
         if not lost:
-            return Hit(execution.id, outputs), gone
-        gone += [words for words in lost if words not in gone]
-    return None, gone
+            return Hit(execution.id, outputs), why_not
+        why_not = why_not or lost
+    return None, why_not
 
 
 def _lost_of(outputs: dict[str, list[Artifact]], undone: Undone | None) -> list[str]:

@@ -33,7 +33,7 @@ class LiveWatcher:
 
     def note(self, text: str) -> None:
         """Prints it."""
-        self.console.print(escape(text), style="yellow")
+        self.console.print(escape(text), style="yellow", soft_wrap=True)
 
     @contextmanager
     def step(self, name: str) -> Iterator[Callable[[Progress], None]]:
@@ -55,8 +55,8 @@ class LiveWatcher:
         self.console.print(
             f"{MARKS[step.state]} {name:<{self.width}} {'earlier' if before else seconds}  {escape(_outcome(step))}"
         )
-        unusable = "" if before else step.properties.get("cache_unusable")
-        if unusable:
+        unusable = step.properties.get("cache_unusable")
+        if unusable and step.state == "COMPLETE" and not before:
             self.console.print(f"  not taken from the cache: {escape(unusable)}", style="yellow", soft_wrap=True)
 
 

@@ -183,7 +183,9 @@ class StepLauncher(RecordingLauncher):
         )
         now = dataclasses.replace(self.key(parameters, {}), inputs=recorded.inputs)
         changed = [f"{found.part} '{found.name}'" for found in differences(recorded, now)]
-        return f"has changed: {listed(changed, 4)}" if changed else "; ".join(lost)
+        if changed:
+            return f"has changed: {listed(changed, 4)}"
+        return f"cannot be used any more: {'; '.join(lost)}" if lost else ""
 
     def _take(self, prepared: Any, hit: caching.Hit) -> None:
         """Publishes the execution as one whose outputs are those of the hit."""
