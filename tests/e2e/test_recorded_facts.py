@@ -3,7 +3,7 @@
 import hashlib
 import json
 import platform
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -215,7 +215,7 @@ class _Stopping:
     def __init__(self, step: str) -> None:
         self.stopped = step
 
-    def started(self, run: str, steps: Sequence[str]) -> None:
+    def started(self, run: str, steps: Sequence[str], finished: Collection[str]) -> None:
         pass
 
     @contextmanager
@@ -226,7 +226,7 @@ class _Stopping:
 
         yield stop
 
-    def finished(self, name: str, step: runs.Step) -> None:
+    def finished(self, name: str, step: runs.Step, before: bool = False) -> None:
         pass
 
 

@@ -3,7 +3,7 @@
 import json
 import logging
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -117,13 +117,13 @@ class Nobody:
     def __init__(self, after: Callable[[str], None]) -> None:
         self.after = after
 
-    def started(self, run: str, steps: Sequence[str]) -> None:
+    def started(self, run: str, steps: Sequence[str], finished: Collection[str]) -> None:
         pass
 
     def step(self, name: str) -> AbstractContextManager[Callable[[Progress], None]]:
         return nullcontext(lambda progress: None)
 
-    def finished(self, name: str, step: runs.Step) -> None:
+    def finished(self, name: str, step: runs.Step, before: bool = False) -> None:
         self.after(name)
 
 
