@@ -102,9 +102,9 @@ def test_every_chunk_that_fails_is_kept_apart(tmp_path: Path) -> None:
     meeting = threading.Barrier(2, timeout=60)
     once = fused.run_query
 
-    def together(*arguments: Any) -> Any:
+    def together(*arguments: Any, **named: Any) -> Any:
         meeting.wait()
-        return once(*arguments)
+        return once(*arguments, **named)
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(fused, "run_query", together)
@@ -203,7 +203,7 @@ def test_a_chunk_that_cannot_be_spilled(
 
 
 def test_an_error_that_is_no_users_mistake_is_kept_too(tmp_path: Path, tables: dict[str, Table]) -> None:
-    def broken(*_: object) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise KeyError("a bug")
 
     with pytest.MonkeyPatch.context() as patched:
