@@ -35,7 +35,9 @@ def test_runs_from_the_bucket_and_again_once_its_content_changed(
     assert set(states(latest(project.workspace)).values()) == {"CACHED"}
     remote.put("tables/sales.csv", SALES + "2000,2024-10-26,50.5,north,a,1\n")
     assert braid().code == 0
-    assert (set(states(latest(project.workspace)).values()), rows_read(project)) == ({"COMPLETE"}, 2_001)
+    ran = {step for step, state in states(latest(project.workspace)).items() if state == "COMPLETE"}
+    # The new row is one of the test split: what follows the model alone may come from the cache.
+    assert ({"sales", "orders", "statistics", "evaluate"} - ran, rows_read(project)) == (set(), 2_001)
     assert_nothing_half_written(project.workspace)
     assert remote.names == ["tables/sales.csv"]
 
