@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from beam_jobs.errors import listed
 from pipeline import cache_key
 from pipeline.cache_key import CacheKey
 from pipeline.lineage import changes, origin_changes, records, tables
@@ -21,6 +22,8 @@ Kind = Literal[
     "environment",
     "outputs gone",
     "failed before",
+    "forced",
+    "edited",
     "looks up",
     "unknown",
 ]
@@ -68,22 +71,26 @@ def differing(archive: Archive, earlier: Execution, execution: Execution) -> lis
     Where both recorded the key of Braid's cache, that goes by content and decides; TFX's own goes by artifacts and
     parameters, and never looks at code.
     """
-    keys = [_cache_key(archive, one) for one in (earlier, execution)]
+    keys = [key_of(archive, one) for one in (earlier, execution)]
     found = [*_parameters(archive, earlier, execution), *_inputs(archive, earlier, execution)]
     if keys[0] is not None and keys[1] is not None:
         decided = cache_key.differences(keys[0], keys[1])
         names = {(difference.part, difference.name) for difference in decided}
         found = [_by_key(reason, names) for reason in found]
-        found += [
-            Reason("code" if one.part in ("code", "component") else "environment", one.name, one.before, one.after)
-            for one in decided
-            if one.part in ("code", "component", "environment")
-        ]
+        found += [_of_key(one) for one in decided if one.part in ("code", "component", "environment")]
     commits = list(_code(archive, earlier, execution))
     return sorted([*found, *commits], key=lambda reason: not reason.decides)
 
 
-def _cache_key(archive: Archive, execution: Execution) -> CacheKey | None:
+def _of_key(found: cache_key.Difference) -> Reason:
+    """A part that is in the cache's key alone."""
+    if found.part == "environment":
+        return Reason("environment", found.name, found.before, found.after)
+    return Reason("code", "component" if found.part == "component" else found.name, found.before, found.after)
+
+
+def key_of(archive: Archive, execution: Execution) -> CacheKey | None:
+    """The key of Braid's cache, where it was recorded."""
     digest = execution.properties.get("cache_key")
     context = archive.store.get_context_by_type_and_name(cache_key.CONTEXT_TYPE, str(digest)) if digest else None
     recorded = records.plain(context.custom_properties).get(cache_key.PARTS) if context else None
@@ -131,8 +138,9 @@ def _inputs(archive: Archive, earlier: Execution, execution: Execution) -> Itera
         if ids[0] == ids[1]:
             continue
         shared = set(ids[0]) & set(ids[1]) if set(ids[0]) != set(ids[1]) else set[int]()
-        before, after = ([_input(archive, one) for one in side if one.id not in shared] for side in sides)
-        yield Reason("input", key, before, after, note=_content_words(before, after))
+        new_on_each = [[one for one in side if one.id not in shared] for side in sides]
+        before, after = ([_input(archive, one) for one in side] for side in new_on_each)
+        yield Reason("input", key, before, after, note=_content_words(before, after) + _recorded_words(*new_on_each))
 
 
 def _input(archive: Archive, artifact: Artifact) -> InputArtifact:
@@ -156,6 +164,15 @@ def _content_words(before: list[InputArtifact], after: list[InputArtifact]) -> s
     if "" in (*digests[0], *digests[1]):
         return _CONTENT_WORDS["unknown"]
     return _CONTENT_WORDS["same" if sorted(digests[0]) == sorted(digests[1]) else "other"]
+
+
+def _recorded_words(before: list[Artifact], after: list[Artifact]) -> str:
+    """Of single artifacts with the same files: what else is recorded of them that steps may read, and differs."""
+    if len(before) != 1 or len(after) != 1 or digest_of(before[0]) != digest_of(after[0]) or not digest_of(after[0]):
+        return ""
+    old, new = (cache_key.recorded_content(side[0].properties) for side in (before, after))
+    names = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
+    return f" but other {listed(names)}" if names else ""
 
 
 def _code(archive: Archive, earlier: Execution, execution: Execution) -> Iterator[Reason]:

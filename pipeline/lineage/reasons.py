@@ -1,12 +1,13 @@
 """`why`: why a step ran again, or came from the cache: which part of what it depends on differs."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from beam_jobs.errors import DataError
 from beam_jobs.folder_digest import folder_size
+from pipeline.cache_key import differences
 from pipeline.lineage import execution_parts, naming, tables
 from pipeline.lineage.archive import NODE, PIPELINE_SUFFIX, Archive
 from pipeline.lineage.errors import LineageError
@@ -14,6 +15,7 @@ from pipeline.lineage.execution_parts import Reason
 from pipeline.lineage.records import Artifact, Execution
 
 _ENDED, _FAILED = ("COMPLETE", "CACHED"), ("FAILED", "CANCELED")
+_MOST_COMPARED = 50
 
 
 @dataclass(frozen=True)
@@ -21,14 +23,16 @@ class Reasons:
     """Why an execution came to be as it is.
 
     Attributes:
-      earlier: what it is held against: for one from the cache, the execution whose outputs it reused; else the last
-        earlier one of the same step that ended well; None where there is none.
+      earlier: what it is held against: for one from the cache, the execution whose outputs it reused; else, of the last
+        ones of the same step that ended well, the one whose cache key is most like its own; None where there is none.
       reasons: those that decide first; for one from the cache, what differs although it was reused.
     """
 
     execution: Execution
     earlier: Execution | None
     reasons: tuple[Reason, ...]
+    is_last: bool = True
+    """Whether no later one than `earlier` ended well."""
 
     @property
     def reused(self) -> bool:
@@ -47,6 +51,7 @@ class Reasons:
             "state": self.execution.state,
             "reused": self.reused,
             "earlier": _identity(self.earlier) if self.earlier else None,
+            "is_last": self.is_last,
             "reasons": [dataclasses.asdict(reason) for reason in self.reasons],
         }
 
@@ -75,24 +80,63 @@ def reasons(archive: Archive, execution: Execution) -> Reasons:
     if execution.is_cached:
         return _of_reused(archive, execution)
     others = same_step(archive, execution)
-    earlier = next((one for one in reversed(others) if one.state in _ENDED), None)
-    failed = _failed(others, earlier)
+    ended = [one for one in others if one.state in _ENDED]
+    earlier = _most_like(archive, ended, execution)
+    forced, failed = tuple(_forced(execution)), _failed(others, ended)
     if earlier is None:
         told = "No earlier execution of this step ended well." if others else "The step had never run before."
-        return Reasons(execution, None, (Reason("first", note=told), *failed))
-    parts = execution_parts.differing(archive, earlier, execution)
-    deciding = [reason for reason in parts if reason.decides]
+        return Reasons(execution, None, (Reason("first", note=told), *forced, *failed))
+    parts, is_last = execution_parts.differing(archive, earlier, execution), earlier is ended[-1]
+    if forced:
+        return Reasons(execution, earlier, (*forced, *_undecided(parts)), is_last)
+    deciding = [*_edited(earlier), *(reason for reason in parts if reason.decides)]
     deciding = [*(deciding or _outputs_gone(archive, earlier, execution)), *failed]
     if not deciding:
         told = "Parameters and inputs are the same, and the outputs are there: nothing on record differs."
         deciding = [Reason("unknown", note=told)]
-    return Reasons(execution, earlier, (*deciding, *(reason for reason in parts if not reason.decides)))
+    others_apart = (reason for reason in parts if not reason.decides)
+    return Reasons(execution, earlier, (*deciding, *others_apart), is_last)
+
+
+def _most_like(archive: Archive, ended: list[Execution], execution: Execution) -> Execution | None:
+    """The one that differs in the fewest parts, the last of several; without keys on record, the last."""
+    last = ended[-1] if ended else None
+    key = execution_parts.key_of(archive, execution)
+    if last is None or key is None or execution_parts.key_of(archive, last) is None:
+        return last
+    by_key: dict[str, Execution] = {}
+    for one in reversed(ended):
+        by_key.setdefault(str(one.properties.get("cache_key", "")), one)
+    distances: dict[int, Execution] = {}
+    for one in list(by_key.values())[:_MOST_COMPARED]:
+        other = execution_parts.key_of(archive, one)
+        if other is not None:
+            parts = {(found.part, found.part != "code" and found.name) for found in differences(other, key)}
+            distances.setdefault(len(parts), one)
+    return distances[min(distances)]
+
+
+def _forced(execution: Execution) -> Iterator[Reason]:
+    option = execution.properties.get("forced")
+    if option:
+        yield Reason("forced", str(option), note="it was to run, whatever the cache holds")
+
+
+def _edited(earlier: Execution) -> Iterator[Reason]:
+    names = earlier.properties.get("code_edited")
+    if names:
+        yield Reason("edited", str(names), note="edited while the earlier execution ran, whose outputs nobody reuses")
 
 
 def _of_reused(archive: Archive, execution: Execution) -> Reasons:
     earlier = _reused(archive, execution)
     parts = execution_parts.differing(archive, earlier, execution) if earlier else []
-    return Reasons(execution, earlier, tuple(dataclasses.replace(reason, decides=False) for reason in parts))
+    return Reasons(execution, earlier, _undecided(parts))
+
+
+def _undecided(parts: Iterable[Reason]) -> tuple[Reason, ...]:
+    """What differs, and made no difference."""
+    return tuple(dataclasses.replace(reason, decides=False) for reason in parts)
 
 
 def chain(archive: Archive, execution: Execution) -> list[Reasons]:
@@ -132,9 +176,9 @@ def _reused(archive: Archive, execution: Execution) -> Execution | None:
     return None
 
 
-def _failed(others: list[Execution], earlier: Execution | None) -> tuple[Reason, ...]:
+def _failed(others: list[Execution], ended: list[Execution]) -> tuple[Reason, ...]:
     """Attempts after the last good one: they left nothing to reuse."""
-    since = earlier.id if earlier else 0
+    since = ended[-1].id if ended else 0
     return tuple(
         Reason("failed before", f"{one.run}/{one.step}", after=one.state, note=_error(one))
         for one in others

@@ -24,7 +24,7 @@ _FACTS = frozenset(
         *("code_commit", "code_dirty", "lock_digest", "python", "braid_version"),
         *("seconds", "counters", "io_sources", "io_sinks", "job_id"),
         *("error", "error_type", "error_signature", "traceback"),
-        *("cache", "cache_key", "cache_of", "cache_unusable", "code_edited"),
+        *("cache", "cache_key", "cache_of", "cache_unusable", "code_edited", "forced"),
     )
 )
 """What Braid's launcher records on an execution beside its parameters."""

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import click
 from rich.markup import escape
 
+from beam_jobs.errors import listed
 from pipeline.cli import options
 from pipeline.cli.questions import opened
 from pipeline.cli.questions.diff import show_lines, words_of_both
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from pipeline.lineage.execution_parts import InputArtifact, Reason
     from pipeline.lineage.reasons import Reasons
 
+_MOST_NAMES = 8
 _RAN = {"FAILED": "ran and failed", "CANCELED": "ran and was cut off", "RUNNING": "is running", "NEW": "is to run"}
 
 
@@ -55,7 +57,8 @@ def show(console: "Console", found: "Reasons") -> None:
         console.print(f"{place} came from the cache" + (f": it reuses what {against} wrote." if earlier else "."))
     else:
         ran = f"{place} {_RAN.get(execution.state, 'ran')}"
-        console.print(f"{ran} again; the last to end well was {against}." if earlier else f"{ran}.")
+        which = "the last to end well" if found.is_last else "the one most like it"
+        console.print(f"{ran} again; {which} was {against}." if earlier else f"{ran}.")
     decided = [reason for reason in found.reasons if reason.decides]
     _reasons(console, decided)
     others = [reason for reason in found.reasons if not reason.decides]
@@ -65,17 +68,38 @@ def show(console: "Console", found: "Reasons") -> None:
 
 
 def _reasons(console: "Console", reasons: "Iterable[Reason]") -> None:
-    for reason in reasons:
+    every = list(reasons)
+    code = [reason for reason in every if _is_definition(reason)]
+    for words in _code_words(code):
+        console.print(f"  {escape(words)}", soft_wrap=True)
+    for reason in every:
+        if reason in code:
+            continue
         console.print(f"  {escape(_words(reason))}", soft_wrap=True)
         if "\n" in reason.note:
             show_lines(console, reason.note)
 
 
+def _is_definition(reason: "Reason") -> bool:
+    return reason.kind == "code" and reason.decides and "." in reason.what
+
+
+def _code_words(reasons: "list[Reason]") -> "Iterable[str]":
+    """Definitions by what became of them."""
+    groups = {
+        "edited": [one.what for one in reasons if one.before is not None and one.after is not None],
+        "added": [one.what for one in reasons if one.before is None],
+        "removed": [one.what for one in reasons if one.after is None],
+    }
+    return (f"code {what}: {listed(names, _MOST_NAMES)}" for what, names in groups.items() if names)
+
+
 def _words(reason: "Reason") -> str:
     if reason.kind in ("first", "unknown", "looks up"):
         return reason.note
-    if reason.kind == "outputs gone":
-        return f"the outputs of {reason.what} could not be reused: {reason.note}"
+    if reason.kind in ("outputs gone", "forced", "edited"):
+        of = f"the outputs of {reason.what} could not be reused" if reason.kind == "outputs gone" else reason.what
+        return f"{of}: {reason.note}"
     if reason.kind == "failed before":
         told = f": {reason.note}" if reason.note else ""
         return f"an earlier attempt, {reason.what}, ended {str(reason.after).lower()}{told}"

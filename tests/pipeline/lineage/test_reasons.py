@@ -1,6 +1,7 @@
 """Why a step ran again or came from the cache: each part alone, and the chain back to the first cause."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -289,6 +290,70 @@ def test_what_nothing_made_has_no_reason(world: World, tmp_path: Path) -> None:
         reasons.why(archive(world, tmp_path), "/m")
 
 
+def recorded(world: World, *keys: tuple[str, CacheKey], **of_last: Any) -> Any:
+    """Runs of `train` by their names and keys; the last with more properties."""
+    for run, key in keys:
+        more = of_last if run == keys[-1][0] else {}
+        world.execute("train", run=run, properties={**OURS, "cache_key": key.digest, **more})
+
+    def record(store: Any, _: Any) -> None:
+        kind = store.put_context_type(pb.ContextType(name=CONTEXT_TYPE))
+        for key in {key.digest: key for _, key in keys}.values():
+            context = pb.Context(type_id=kind, name=key.digest)
+            context.custom_properties[PARTS].string_value = key.to_json()
+            store.put_contexts([context])
+
+    return record
+
+
+def test_it_is_held_against_the_one_most_like_it(world: World, tmp_path: Path) -> None:
+    far = replace(KEY, parameters={"config": "9"}, environment={"lock": "m"})
+    near = replace(KEY, code={"m:f": "2", "m:g": "2", "m:h": "2"})  # however many definitions, one part
+    change = recorded(world, ("run-0", near), ("run-1", far), ("run-2", KEY))
+    found = why(world, tmp_path, change=change)
+    assert found.earlier is not None and (found.earlier.run, found.is_last) == ("run-0", False)
+    assert {kind for kind, _ in kinds(found)} == {"code"}
+
+
+def test_of_two_that_are_as_like_it_is_held_against_the_later(world: World, tmp_path: Path) -> None:
+    others = [replace(KEY, environment={"lock": lock}) for lock in "abc"]
+    change = recorded(world, *zip(("run-a", "run-b", "run-c"), others, strict=True), ("run-2", KEY))
+    found = why(world, tmp_path, change=change)
+    assert found.earlier is not None and (found.earlier.run, found.is_last) == ("run-c", True)
+
+
+def test_outputs_of_the_same_key_that_were_lost_decide(world: World, tmp_path: Path) -> None:
+    other = replace(KEY, environment={"lock": "m"})
+    told = {"cache_unusable": "'/x' is gone"}
+    change = recorded(world, ("run-0", KEY), ("run-1", other), ("run-2", KEY), **told)
+    found = why(world, tmp_path, change=change)
+    assert kinds(found) == [("outputs gone", "run-0/train")]
+    assert found.reasons[0].note == "'/x' is gone"
+
+
+def test_a_step_that_was_forced(world: World, tmp_path: Path) -> None:
+    other = replace(KEY, environment={"lock": "m"})
+    found = why(world, tmp_path, change=recorded(world, ("run-1", other), ("run-2", KEY), forced="--from train"))
+    assert [(reason.kind, reason.what, reason.decides) for reason in found.reasons] == [
+        ("forced", "--from train", True),
+        ("environment", "lock", False),
+    ]
+
+
+def test_code_edited_while_the_earlier_one_ran(world: World, tmp_path: Path) -> None:
+    edited = {**OURS, "cache_key": "", "code_edited": "m.f"}
+    world.execute("train", run="run-1", properties=edited)
+    found = why(world, tmp_path, change=recorded(world, ("run-2", KEY)))
+    assert kinds(found) == [("edited", "m.f")]
+
+
+def test_the_same_files_of_which_something_else_is_recorded(world: World, tmp_path: Path) -> None:
+    for run, kind in (("run-1", "int32"), ("run-2", "int64")):
+        statistics = world.artifact("ExampleStatistics", tree_digest="t", columns=json.dumps({"a": kind}))
+        world.execute("train", {"statistics": [statistics]}, run=run, properties=OURS)
+    assert why(world, tmp_path).reasons[0].note == "another artifact with the same content but other columns"
+
+
 def test_for_programs(world: World, tmp_path: Path) -> None:
     for run, rounds in (("run-1", 1), ("run-2", 2)):
         world.execute("train", run=run, properties={"rounds": rounds})
@@ -298,5 +363,6 @@ def test_for_programs(world: World, tmp_path: Path) -> None:
         "state": "COMPLETE",
         "reused": False,
         "earlier": {"id": 1, "run": "run-1", "step": "train", "pipeline": "flights"},
+        "is_last": True,
         "reasons": [{"kind": "parameter", "what": "rounds", "before": 1, "after": 2, "decides": True, "note": ""}],
     }
