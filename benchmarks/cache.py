@@ -144,7 +144,7 @@ CASES: tuple[tuple[str, Callable[[Path, str], Callable[[], object]], str], ...] 
     ("nothing", lambda _folder, _engine: lambda: None, "reused"),
     ("a source file was touched", _touch, "reused"),
     ("a comment in code that the step runs", _edit("beam_jobs/kernel.py", "import re", "# A comment.\nimport re"), "reused"),
-    ("a function that the step does not call", _edit("components/encoding.py", "import ", "UNUSED = 1\nimport "), "reused"),
+    ("a function that the step does not call", _edit("beam_jobs/kernel.py", "@dataclass\nclass _Run:", "def never_called() -> int:\n    return 1\n\n\n@dataclass\nclass _Run:"), "reused"),
     ("a function that the step calls", _edit("beam_jobs/kernel.py", "    attempt = publish.new_attempt(", "    _ = 1\n    attempt = publish.new_attempt("), "ran"),
     ("the source was moved; the bytes are the same", _move, "reused"),
     ("a parameter", _edit("sales.yaml", "SELECT id,", "SELECT id + 0 AS id,"), "ran"),
