@@ -86,7 +86,8 @@ def identity(kind: str, properties: Mapping[str, Any], fallback: str) -> str:
     artifact, such as its splits and its columns' types, so these count as well. What has no digest on record, being of
     another pipeline's, is known by `fallback`.
     """
-    digest = properties.get("content_digest") or properties.get("tree_digest") or fallback
+    of_table = properties.get("content_digest") if "table" in properties else None
+    digest = of_table or properties.get("tree_digest") or fallback
     told = recorded_content(properties)
     described = storage.text_digest(json.dumps(told, sort_keys=True, default=str))[:12] if told else ""
     return " ".join(str(word) for word in (kind, properties.get("table", ""), digest, described) if word)

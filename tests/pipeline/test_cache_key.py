@@ -131,6 +131,7 @@ def test_what_has_no_digest_is_known_by_its_number() -> None:
     assert identity("Model", {"tfx_version": "1"}, "artifact:7") == "Model artifact:7"
     assert identity("Model", {"tree_digest": "t"}, "artifact:7") == "Model t"
     assert identity("Other", {"tree_digest": "t"}, "artifact:7") == "Other t"
+    assert identity("Other", {"tree_digest": "t", "content_digest": "a stranger's own"}, "artifact:7") == "Other t"
 
 
 def test_the_recorded_content_is_what_may_be_explained() -> None:
