@@ -11,8 +11,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from ml_metadata.proto import metadata_store_pb2 as pb
+
 from beam_jobs import storage
 from benchmarks.measure import CACHE
+from pipeline import stores
+from pipeline.workspace import Workspace
 
 PROJECT = Path(__file__).parents[1]
 CONFIG = """\
@@ -127,6 +131,34 @@ def _damage(folder: Path, engine: str) -> Callable[[], object]:
     return lambda: None
 
 
+def _alter(folder: Path, engine: str) -> Callable[[], object]:
+    """One byte of one file of each output; sizes and times stay."""
+    for output in _outputs(folder, engine):
+        part = next(output.rglob("*.parquet"))
+        content, state = bytearray(part.read_bytes()), part.stat()
+        content[len(content) // 2] ^= 1
+        part.write_bytes(content)
+        os.utime(part, ns=(state.st_atime_ns, state.st_mtime_ns))
+    return lambda: None
+
+
+def _mark(folder: Path, engine: str) -> Callable[[], object]:
+    """As gc does before it deletes."""
+    store = stores.open_store(Workspace(str(folder / engine)).store, read_only=False)
+    examples = store.get_artifacts_by_type("Examples")
+    for artifact in examples:
+        artifact.state = pb.Artifact.MARKED_FOR_DELETION
+    store.put_artifacts(examples)
+    return lambda: None
+
+
+def _lose_input(folder: Path, engine: str) -> Callable[[], object]:
+    """The source is read again, into another artifact."""
+    for output in (folder / engine / "sales" / "sales" / "table").iterdir():
+        shutil.rmtree(output)
+    return lambda: None
+
+
 def _move(folder: Path, engine: str) -> Callable[[], object]:
     """The source under another name; the configuration follows it."""
     (folder / "sales.csv").rename(folder / "moved.csv")
@@ -148,8 +180,11 @@ CASES: tuple[tuple[str, Callable[[Path, str], Callable[[], object]], str], ...] 
     ("a function that the step calls", _edit("beam_jobs/kernel.py", "    attempt = publish.new_attempt(", "    _ = 1\n    attempt = publish.new_attempt("), "ran"),
     ("the source was moved; the bytes are the same", _move, "reused"),
     ("a parameter", _edit("sales.yaml", "SELECT id,", "SELECT id + 0 AS id,"), "ran"),
+    ("its input was lost and made again, the same", _lose_input, "reused"),
     ("the step's output was deleted", _delete, "ran"),
     ("the step's output was damaged", _damage, "ran"),
+    ("one byte of the step's output was altered", _alter, "ran"),
+    ("the step's output was marked by gc", _mark, "ran"),
 )  # fmt: skip
 
 
