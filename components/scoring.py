@@ -1,37 +1,33 @@
-"""A trained model in a worker: loaded once a process, used by all its threads."""
+"""A trained model in a worker, whatever its family: loaded once a process, used by all its threads."""
 
+import importlib
 import threading
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from beam_jobs import storage
-from components import encoding
+from beam_jobs.errors import listed, nearest
 from components.errors import StepError
-from components.model_contract import MODEL, ModelContract
+from components.model_contract import ModelContract
 
+FAMILIES = {"xgboost": "components.xgboost_scoring", "keras": "components.keras_scoring"}
+"""For each family the module whose `load(model_uri, contract, threads)` gives a Scorer."""
 _loading = threading.Lock()
 
 
-@dataclass(frozen=True)
-class Scorer:
-    """Predicts batches. Safe to share between threads: XGBoost's in-place prediction takes no lock and keeps nothing.
+class Scorer(Protocol):
+    """Predicts batches; safe to share between threads."""
 
-    Attributes:
-      booster: an `xgboost.Booster`, cut at its best round when it was saved.
-    """
-
-    contract: ModelContract
-    booster: Any
+    @property
+    def contract(self) -> ModelContract:
+        """What the model expects and answers."""
 
     @property
     def columns(self) -> tuple[str, ...]:
         """Columns to be read for judging: the features, then the label. `predict` needs no label."""
-        return self.contract.columns
 
     def predict(self, batch: pa.RecordBatch) -> npt.NDArray[np.float32]:
         """Scores a batch.
@@ -43,26 +39,27 @@ class Scorer:
         Raises:
           StepError: a feature's column is missing or of another kind than in training.
         """
-        values = encoding.matrix(batch, self.contract)
-        if not len(values):
-            many = self.contract.task == "multiclass"
-            return np.empty((0, len(self.contract.classes)) if many else 0, np.float32)
-        answers: npt.NDArray[np.float32] = self.booster.inplace_predict(values)
-        return answers
 
     def labels(self, batch: pa.RecordBatch) -> npt.NDArray[np.float32]:
         """The batch's labels as `encoding.labels` gives them: shape (rows,), NaN where missing."""
-        return encoding.labels(batch, self.contract)
+
+    def contributions(self, batch: pa.RecordBatch) -> npt.NDArray[np.float32]:
+        """What each feature adds to the model's margin (log odds, or the value of a regression).
+
+        Returns:
+          Shape (rows, features + 1), or (rows, classes, features + 1) for a multi-class model; the last column is
+          the bias, and a row sums to its margin.
+        """
 
 
 def load_scorer(model_uri: str, threads: int = 1) -> Scorer:
     """Loads the model of a Model artifact's folder, once a process and folder.
 
     Args:
-      threads: XGBoost's own; 1 where Beam's workers already use every core.
+      threads: the library's own; 1 where Beam's workers already use every core.
 
     Raises:
-      StepError: the folder holds no model that Braid's Trainer wrote.
+      StepError: the folder holds no model that one of Braid's trainers wrote.
     """
     with _loading:
         return _loaded(model_uri.rstrip("/"), threads)
@@ -70,14 +67,11 @@ def load_scorer(model_uri: str, threads: int = 1) -> Scorer:
 
 @lru_cache(maxsize=4)
 def _loaded(model_uri: str, threads: int) -> Scorer:
-    import xgboost
-
     contract = ModelContract.load(model_uri)
-    path = f"{model_uri}/{MODEL}"
-    if not storage.exists(path):
-        raise StepError(f"'{model_uri}' holds no model: '{MODEL}' is missing.", "Run the Trainer again.")
-    booster = xgboost.Booster(params={"nthread": threads})
-    with storage.open_input(path) as stream:
-        booster.load_model(bytearray(stream.read()))
-    booster.set_param({"nthread": threads, "device": "cpu"})
-    return Scorer(contract, booster)
+    if contract.family not in FAMILIES:
+        raise StepError(
+            f"'{model_uri}' holds a model of the family '{contract.family}'.{nearest(contract.family, FAMILIES)}",
+            f"Families: {listed(FAMILIES)}.",
+        )
+    scorer: Scorer = importlib.import_module(FAMILIES[contract.family]).load(model_uri, contract, threads)
+    return scorer
