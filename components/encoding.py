@@ -134,8 +134,17 @@ def matrix(batch: pa.RecordBatch | pa.Table, contract: ModelContract, out: Float
     """
     values = np.empty((batch.num_rows, len(contract.features)), np.float32, "F") if out is None else out
     for place, feature in enumerate(contract.features):
-        values[:, place] = encode(_column(batch, feature.name, "the model's"), feature)
+        values[:, place] = encode(feature_column(batch, feature), feature)
     return values
+
+
+def feature_column(batch: pa.RecordBatch | pa.Table, feature: Feature) -> pa.Array:
+    """The column of a feature as one array, which has the feature's kind or no value at all.
+
+    Raises:
+      StepError: the column is missing, or is of another kind than in training.
+    """
+    return _checked(_column(batch, feature.name, "the model's"), feature)
 
 
 def _column(batch: pa.RecordBatch | pa.Table, name: str, whose: str) -> pa.Array | pa.ChunkedArray:
@@ -154,19 +163,24 @@ def encode(column: pa.Array | pa.ChunkedArray, feature: Feature) -> Floats:
     Raises:
       StepError: the column is of another kind than in training. A column without any value is of no kind: all NaN.
     """
-    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    array = _checked(column, feature)
     if pa.types.is_null(array.type):
         return np.full(len(array), np.nan, np.float32)
-    if kind_of(array.type) != feature.kind:
-        raise StepError(
-            f"Column '{feature.name}' is of type {array.type}; the model was trained on {feature.type} ({feature.kind}).",
-            "Cast it in the prepare step, or train again.",
-        )
     if feature.kind == "category":
         return _codes(array, feature.vocabulary)
     if feature.kind == "time":
         return _days(plain(array))
     return _numbers(plain(array))
+
+
+def _checked(column: pa.Array | pa.ChunkedArray, feature: Feature) -> pa.Array:
+    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    if not pa.types.is_null(array.type) and kind_of(array.type) != feature.kind:
+        raise StepError(
+            f"Column '{feature.name}' is of type {array.type}; the model was trained on {feature.type} ({feature.kind}).",
+            "Cast it in the prepare step, or train again.",
+        )
+    return array
 
 
 def _codes(array: pa.Array, vocabulary: tuple[str, ...]) -> Floats:
