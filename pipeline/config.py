@@ -4,14 +4,37 @@ import datetime
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    StringConstraints,
+    Tag,
+    field_serializer,
+    model_validator,
+)
 
 NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
 Name = Annotated[str, StringConstraints(pattern=NAME.pattern)]
 Moment = datetime.datetime | datetime.date | str
 
-STEP_NAMES = ("statistics", "schema", "validate", "select", "train", "champion", "previous", "evaluate", "push")
-"""Steps that every pipeline has; tables may not take their names."""
+STEP_NAMES = (
+    "statistics",
+    "schema",
+    "validate",
+    "select",
+    "transform",
+    "tune",
+    "train",
+    "champion",
+    "previous",
+    "evaluate",
+    "explain",
+    "push",
+)
+"""Steps that pipelines have; tables may not take their names."""
 
 
 class Section(BaseModel):
@@ -158,9 +181,48 @@ class Selection(Section):
     )
 
 
-class Training(Section):
-    """Training of the XGBoost model."""
+class Tuning(Section):
+    """A search for a trainer's parameters, by Optuna, before it trains."""
 
+    trials: int = Field(20, ge=1, description="How many sets of parameters are tried.")
+    space: dict[str, Any] = Field(
+        {},
+        description="What is tried, by parameter: `{low: 0.01, high: 0.3, log: true}` or a list of choices; a space of Braid's own unless given.",
+    )
+    metric: str = Field("", description="The metric on `eval` that decides; the trainer's own unless given.")
+    jobs: int = Field(
+        1, ge=1, description="Trials at a time; with more than one the order, and so the result, may vary."
+    )
+    prune: bool = Field(True, description="Stop trials that fall behind the others.")
+    seed: int = 0
+    sample_rows: int = Field(0, ge=0, description="The most training rows that trials learn from; 0 for all.")
+    reuse: str = Field(
+        "", description="A run whose tuned parameters are taken instead of a search: its name, or `latest`."
+    )
+
+
+class Training(Section):
+    """What trainers of all families have."""
+
+    name: Name | Literal[""] = Field(
+        "", description="Tells several trainers of a list apart; their steps are `train_<name>` and `tune_<name>`."
+    )
+
+    @property
+    def train_step(self) -> str:
+        """The step that trains."""
+        return f"train_{self.name}" if self.name else "train"
+
+    @property
+    def tune_step(self) -> str:
+        """The step that searches for parameters, if there is one."""
+        return f"tune_{self.name}" if self.name else "tune"
+
+
+class XgboostTraining(Training):
+    """Training of an XGBoost model."""
+
+    family: Literal["xgboost"] = Field("xgboost", description="The library that trains; XGBoost unless given.")
     rounds: int = Field(500, ge=1, description="The most boosting rounds.")
     early_stopping_rounds: int = Field(
         30, ge=0, description="Stop when the eval metric has not improved for this many rounds; 0 never stops early."
@@ -172,6 +234,62 @@ class Training(Section):
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="`auto` takes a GPU when there is one.")
     seed: int = 0
     threads: int = Field(0, ge=0, description="Threads; 0 takes every core.")
+    tune: Tuning | None = Field(None, description="A search for the parameters; none unless given.")
+
+
+class KerasTraining(Training):
+    """Training of a Keras model, on what the step `transform` makes of the features."""
+
+    family: Literal["keras"] = Field(description="The library that trains.")
+    epochs: int = Field(20, ge=1, description="The most passes over the training rows.")
+    early_stopping_epochs: int = Field(
+        3, ge=0, description="Stop when the eval loss has not improved for this many epochs; 0 never stops early."
+    )
+    parameters: dict[str, Any] = Field(
+        {}, description="The model's and its training's, such as `{hidden: [128, 64], learning_rate: 0.001}`."
+    )
+    module: str = Field("", description="A Python file with a model function of your own; wide and deep unless given.")
+    function: str = Field("build_model", description="The function's name in it.")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="`auto` takes a GPU when there is one.")
+    seed: int = 0
+    threads: int = Field(0, ge=0, description="Threads; 0 takes every core.")
+    tune: Tuning | None = Field(None, description="A search for the parameters; none unless given.")
+
+
+FAMILIES = ("xgboost", "keras")
+
+
+def _family(given: Any) -> str:
+    """XGBoost's settings need no `family`."""
+    return str(given.get("family", "xgboost") if isinstance(given, dict) else getattr(given, "family", ""))
+
+
+def _as_list(given: Any) -> Any:
+    return given if isinstance(given, list) else [given]
+
+
+Trainer = Annotated[
+    Annotated[XgboostTraining, Tag("xgboost")] | Annotated[KerasTraining, Tag("keras")], Discriminator(_family)
+]
+
+
+class Transformation(Section):
+    """How features become a Keras model's inputs, by tensorflow-transform. XGBoost takes them as they are."""
+
+    module: str = Field(
+        "",
+        description="A Python file with a preprocessing function of your own; one made from the schema unless given.",
+    )
+    function: str = Field("preprocessing_fn", description="The function's name in it.")
+    vocabulary: int = Field(1_000, ge=1, description="The most values of a text column that have an id of their own.")
+    oov_buckets: int = Field(1, ge=1, description="Ids shared, by hash, by all other values of a text column.")
+    buckets: int = Field(10, ge=2, description="Quantile buckets of a skewed number.")
+
+
+class Explanation(Section):
+    """Which rows the model's predictions are explained for."""
+
+    rows: int = Field(1_000, ge=1, description="Rows of the test split, drawn by a hash of their identity.")
 
 
 class Bound(Section):
@@ -220,8 +338,21 @@ class PipelineConfig(Section):
     examples: Examples
     validate_: Validation = Field(Validation(), alias="validate", description="The gate on the data.")
     select: Selection = Field(Selection(), description="Which columns become features.")
-    train: Training = Field(Training(), description="How the model is trained.")
+    transform: Transformation = Field(Transformation(), description="How features become a Keras model's inputs.")
+    train: Annotated[list[Trainer], BeforeValidator(_as_list), Field(min_length=1)] = Field(
+        [XgboostTraining()],
+        description="How the model is trained; a list trains several, which are judged on the same rows.",
+    )
     evaluate: Evaluation = Field(Evaluation(), description="How the model is judged.")
+    explain: Explanation | None = Field(
+        Explanation(), description="Which predictions of the chosen model are explained; `null` for none."
+    )
     push: Push = Field(Push(), description="Where a blessed model goes.")
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    @field_serializer("train", mode="wrap")
+    def _as_written(self, value: Any, serialize: Any) -> Any:
+        """One trainer without a name is shown as a mapping."""
+        shown = serialize(value)
+        return shown[0] if len(shown) == 1 and not shown[0]["name"] else shown

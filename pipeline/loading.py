@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails
 from beam_jobs import storage
 from beam_jobs.errors import listed, nearest
 from pipeline import settings
-from pipeline.config import NAME, STEP_NAMES, PipelineConfig
+from pipeline.config import FAMILIES, NAME, STEP_NAMES, PipelineConfig
 from pipeline.errors import ConfigError
 
 _KINDS = {
@@ -23,6 +23,8 @@ _KINDS = {
     "dict": "a group of `key: value` settings",
     "model": "a group of `key: value` settings",
 }
+_TAGS = {**dict.fromkeys(("time", "hash", "column"), "by"), **dict.fromkeys(FAMILIES, "family")}
+"""What pydantic adds to the location of a mistake in one of several kinds of sections, and the key that tells them apart."""
 _BOUNDS = {
     "greater_than_equal": "at least",
     "greater_than": "more than",
@@ -73,6 +75,7 @@ def load(file: str, overlays: Sequence[str] = (), assignments: Sequence[str] = (
         config = PipelineConfig.model_validate(merged.values)
     except ValidationError as error:
         raise _worded(error, merged) from error
+    _check_trainers(config, merged)
     _check_names(config, merged)
     return Loaded(config, file, merged.folder, merged, tuple(overlays), tuple(assignments))
 
@@ -86,6 +89,7 @@ def _worded(error: ValidationError, merged: settings.Settings) -> ConfigError:
 
 def _problem(detail: ErrorDetails, merged: settings.Settings) -> str:
     path, known = _walk(detail["loc"])
+    path = _as_written(path, merged.values)
     where = merged.origin(path)
     dotted = ".".join(str(key) for key in path)
     match detail["type"]:
@@ -95,14 +99,22 @@ def _problem(detail: ErrorDetails, merged: settings.Settings) -> str:
             return f"{where}: unknown key '{key}' {inside}.{nearest(key, known)} Allowed: {listed(known, 20)}."
         case "missing":
             return f"{where}: the key '{dotted}' is missing."
-        case "union_tag_not_found":
-            return f"{where}: '{dotted}' needs the key `by`: time, hash or column."
-        case "union_tag_invalid":
-            by, ways = detail["ctx"]["tag"], ("time", "hash", "column")
-            return f"{where}: '{dotted}.by' is '{by}'.{nearest(str(by), ways)} It must be one of: {listed(ways)}."
+        case "union_tag_not_found" | "union_tag_invalid":
+            return f"{where}: {_wrong_kind(detail, dotted)}"
         case "string_pattern_mismatch":
             return f"{where}: '{dotted}' is no valid name: {detail['input']!r}. Letters, digits and _ are, not beginning with a digit ({NAME.pattern})."
     return f"{where}: '{dotted}' {_wanted(detail)}; found {_found(detail['input'])}."
+
+
+def _wrong_kind(detail: ErrorDetails, dotted: str) -> str:
+    """A section of which there are several kinds, told apart by one key, is none of them."""
+    key, kinds = ("family", FAMILIES) if dotted.startswith("train") else ("by", ("time", "hash", "column"))
+    if not isinstance(detail["input"], dict):
+        return f"'{dotted}' must be {_KINDS['dict']}; found {_found(detail['input'])}."
+    if detail["type"] == "union_tag_not_found":
+        return f"'{dotted}' needs the key `{key}`: {listed(kinds)}."
+    tag = str(detail["ctx"]["tag"])
+    return f"'{dotted}.{key}' is '{tag}'.{nearest(tag, kinds)} It must be one of: {listed(kinds)}."
 
 
 def _wanted(detail: ErrorDetails) -> str:
@@ -132,8 +144,9 @@ def _walk(loc: tuple[str | int, ...]) -> tuple[settings.Path, list[str]]:
     for key in loc:
         options = _models(model)
         fields = {field.alias or name: field for option in options for name, field in option.model_fields.items()}
-        if fields and key in {"time", "hash", "column"} and path[-1:] != [key] and key not in fields:
-            model = next(m for m in options if str(key) in str(m.model_fields["by"].annotation))
+        if fields and key in _TAGS and path[-1:] != [key] and key not in fields:
+            tag = _TAGS[str(key)]
+            model = next(m for m in options if str(key) in str(m.model_fields[tag].annotation))
             continue
         if key == "[key]":
             continue
@@ -141,6 +154,18 @@ def _walk(loc: tuple[str | int, ...]) -> tuple[settings.Path, list[str]]:
         known = sorted(fields)
         model = fields[str(key)].annotation if str(key) in fields else _item_type(model)
     return tuple(path), known
+
+
+def _as_written(path: settings.Path, values: Any) -> settings.Path:
+    """The path without the place in a list where one item stands for the list."""
+    written: list[str | int] = []
+    for key in path:
+        if isinstance(key, int) and not isinstance(values, list):
+            continue
+        written.append(key)
+        found = isinstance(values, list) and isinstance(key, int) and key < len(values)
+        values = values[key] if found else values.get(key) if isinstance(values, dict) else None
+    return tuple(written)
 
 
 def _models(annotation: Any) -> list[type[BaseModel]]:
@@ -156,10 +181,28 @@ def _item_type(annotation: Any) -> Any:
     return arguments[-1] if arguments else None
 
 
+def _check_trainers(config: PipelineConfig, merged: settings.Settings) -> None:
+    """Several trainers need names that tell them apart."""
+    seen: set[str] = set()
+    for place, trainer in enumerate(config.train):
+        where = merged.origin(("train", place))
+        if len(config.train) > 1 and not trainer.name:
+            raise ConfigError(
+                f"{where}: this trainer has no name, and there are {len(config.train)}.",
+                "Give each a `name`, such as `{name: boosted, family: xgboost}`.",
+            )
+        if trainer.name in seen:
+            raise ConfigError(
+                f"{where}: another trainer has the name '{trainer.name}', too.", "Give each a name of its own."
+            )
+        seen.add(trainer.name)
+
+
 def _check_names(config: PipelineConfig, merged: settings.Settings) -> None:
+    taken = {*STEP_NAMES, "examples", *(step for one in config.train for step in (one.train_step, one.tune_step))}
     for group, names in (("sources", config.sources), ("prepare", config.prepare)):
         for name in names:
-            if name in STEP_NAMES or name == "examples":
+            if name in taken:
                 raise ConfigError(
                     f"{merged.origin((group, name))}: '{name}' cannot name a table: a step of every pipeline has that name.",
                     "Rename it.",

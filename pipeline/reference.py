@@ -29,9 +29,13 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "examples.split, by: column": config.ColumnSplit,
     "validate": config.Validation,
     "select": config.Selection,
-    "train": config.Training,
+    "transform": config.Transformation,
+    "train, family: xgboost": config.XgboostTraining,
+    "train, family: keras": config.KerasTraining,
+    "train.tune": config.Tuning,
     "evaluate": config.Evaluation,
     "evaluate.champion": config.Champion,
+    "explain": config.Explanation,
     "push": config.Push,
 }
 
@@ -52,6 +56,8 @@ def _type(annotation: Any) -> str:
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is typing.Annotated:
         return _type(arguments[0])
+    if origin is list and _models(arguments[-1]):
+        return "mapping, or list of mappings"
     if origin is typing.Literal:
         return " or ".join(f"`{argument or chr(39) * 2}`" for argument in arguments)
     if origin in (list, dict):
@@ -72,10 +78,19 @@ def _type(annotation: Any) -> str:
     return names.get(name, name)
 
 
+def _models(annotation: Any) -> bool:
+    """Whether it stands for sections."""
+    arguments = typing.get_args(annotation)
+    is_model = isinstance(annotation, type) and issubclass(annotation, BaseModel)
+    return is_model or any(_models(argument) for argument in arguments)
+
+
 def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
     value = field.default
+    if isinstance(value, list) and value and isinstance(value[0], BaseModel):
+        return ""
     if isinstance(value, BaseModel):
         shown = {
             key: inner

@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from beam_jobs.errors import listed, nearest
 from pipeline.errors import ConfigError
 
 Path = tuple[str | int, ...]
@@ -143,13 +144,34 @@ def _assign(settings: Settings, assignment: str) -> None:
             f"--set '{assignment}': the value is not valid YAML.",
             "Quote it for the shell: --set 'select.exclude=[a, b]'",
         ) from error
-    target = settings.values
+    target: Any = settings.values
+    path: list[str | int] = []
     for key in keys[:-1]:
-        if not isinstance(target.setdefault(key, {}), dict):
-            raise ConfigError(
-                f"--set '{assignment}': '{key}' is not a group of settings.",
-                "Name a key inside a group, such as train.rounds.",
-            )
-        target = target[key]
+        target = _inside(target, key, assignment, path)
+    if not isinstance(target, dict):
+        raise ConfigError(
+            f"--set '{assignment}': '{'.'.join(keys[:-1])}' is a list.",
+            "Name one of its items and a key in it, such as train.boosted.rounds.",
+        )
     target[keys[-1]] = value
-    settings.origins[tuple(keys)] = f"--set {dotted}"
+    settings.origins[(*path, keys[-1])] = f"--set {dotted}"
+
+
+def _inside(target: Any, key: str, assignment: str, path: list[str | int]) -> Any:
+    """One level down: a group by its key, an item of a list by its `name`; `path` grows by where that is."""
+    if isinstance(target, list):
+        names = [item.get("name") if isinstance(item, dict) else None for item in target]
+        if key not in names:
+            raise ConfigError(
+                f"--set '{assignment}': '{'.'.join(map(str, path))}' has no item named '{key}'.{nearest(key, filter(None, names))}",
+                f"Its items: {listed(map(str, filter(None, names)))}.",
+            )
+        path.append(names.index(key))
+        return target[names.index(key)]
+    if not isinstance(target.setdefault(key, {}), dict | list):
+        raise ConfigError(
+            f"--set '{assignment}': '{key}' is not a group of settings.",
+            "Name a key inside a group, such as train.rounds.",
+        )
+    path.append(key)
+    return target[key]
