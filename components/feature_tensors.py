@@ -50,7 +50,8 @@ def _objects(column: pa.Array) -> Objects:
         values = _objects(column.dictionary)
         or_missing: Objects = np.append(values, np.array([MISSING_TEXT], object))
         places = pc.fill_null(column.indices.cast(pa.int64()), len(values))
-        return or_missing.take(places.to_numpy(zero_copy_only=False))
+        taken: Objects = or_missing.take(places.to_numpy(zero_copy_only=False))
+        return taken
     objects: Objects = _bytes(column).to_numpy(zero_copy_only=False)
     return objects
 
