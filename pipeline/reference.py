@@ -64,8 +64,10 @@ def _type(annotation: Any) -> str:
         return f"{'list of' if origin is list else 'mapping to'} {_type(arguments[-1])}"
     if arguments:
         return " or ".join(dict.fromkeys(_type(argument) for argument in arguments))
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return "mapping"
+    return "mapping" if _models(annotation) else _plain_type(annotation)
+
+
+def _plain_type(annotation: Any) -> str:
     names = {
         "str": "text",
         "int": "whole number",
