@@ -13,9 +13,11 @@ from beam_jobs import sources, splits, sql
 from beam_jobs.errors import BraidError, listed, nearest
 from beam_jobs.sources import SourceConfig, SourceContent
 from beam_jobs.sql import CheckedQuery
-from pipeline.config import ColumnSplit, HashSplit, PrepareStep, Source, TimeSplit
+from pipeline import user_code
+from pipeline.config import ColumnSplit, HashSplit, KerasTraining, PrepareStep, Source, TimeSplit
 from pipeline.errors import ConfigError
 from pipeline.loading import Loaded
+from pipeline.user_code import UserCode
 
 
 @dataclass(frozen=True)
@@ -44,11 +46,16 @@ class PlannedStep:
 
 @dataclass(frozen=True)
 class Plan:
-    """A pipeline, ready to be composed."""
+    """A pipeline, ready to be composed.
+
+    Attributes:
+      code: the user's own functions, by the step that calls them.
+    """
 
     loaded: Loaded
     sources: dict[str, PlannedSource]
     steps: dict[str, PlannedStep]
+    code: dict[str, UserCode]
 
     @property
     def examples(self) -> PlannedStep:
@@ -82,7 +89,18 @@ def plan(loaded: Loaded, memo: str | None = None) -> Plan:
         schemas[name] = steps[name].query.output
     _check_examples(loaded, steps)
     _check_columns(loaded, steps[_examples_step(loaded)])
-    return Plan(loaded, planned, steps)
+    return Plan(loaded, planned, steps, _user_code(loaded))
+
+
+def _user_code(loaded: Loaded) -> dict[str, UserCode]:
+    config = loaded.config
+    keras = {place: trainer for place, trainer in enumerate(config.train) if isinstance(trainer, KerasTraining)}
+    if not keras:
+        return {}
+    found = {"transform": user_code.find(loaded, ("transform",), config.transform.module, config.transform.function)}
+    for place, trainer in keras.items():
+        found[trainer.train_step] = user_code.find(loaded, ("train", place), trainer.module, trainer.function)
+    return found
 
 
 def _source(loaded: Loaded, name: str, source: Source, memo: str | None) -> PlannedSource:
