@@ -14,7 +14,7 @@ from rich.text import Text
 from beam_jobs.progress import Progress
 from pipeline.planning import Plan
 from pipeline.runs import Run, Step
-from pipeline.summary import decision_lines, feature_rows, metric_rows, warnings
+from pipeline.summary import candidate_rows, decision_lines, feature_rows, metric_rows, warnings
 from pipeline.terminal import MARKS, ledger_words, table
 
 
@@ -107,7 +107,8 @@ def summary(console: Console, run: Run, with_steps: bool = True) -> None:
     _features(console, run)
     for warning in warnings(run):
         console.print(f"\n[yellow]Warning:[/] {escape(warning)}")
-    _metrics(console, run)
+    _rows(console, "\nMetrics (with 95% confidence intervals)", *metric_rows(run))
+    _rows(console, "\nCandidates", *candidate_rows(run))
     for line in decision_lines(run):
         console.print(line, highlight=False, markup=False)
     _places(console, run)
@@ -130,11 +131,10 @@ def _features(console: Console, run: Run) -> None:
     console.print(shown)
 
 
-def _metrics(console: Console, run: Run) -> None:
-    header, rows = metric_rows(run)
+def _rows(console: Console, title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     if not rows:
         return
-    shown = table(*header, title="\nMetrics (with 95% confidence intervals)")
+    shown = table(*header, title=title)
     for row in rows:
         shown.add_row(*(escape(cell) for cell in row))
     console.print(shown)

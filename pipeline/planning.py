@@ -98,8 +98,10 @@ def _user_code(loaded: Loaded) -> dict[str, UserCode]:
     if not keras:
         return {}
     found = {"transform": user_code.find(loaded, ("transform",), config.transform.module, config.transform.function)}
+    is_list = isinstance(loaded.settings.values["train"], list)
     for place, trainer in keras.items():
-        found[trainer.train_step] = user_code.find(loaded, ("train", place), trainer.module, trainer.function)
+        section = ("train", place) if is_list else ("train",)
+        found[trainer.train_step] = user_code.find(loaded, section, trainer.module, trainer.function)
     return found
 
 

@@ -55,8 +55,8 @@ def feature_rows(run: Run) -> list[tuple[str, ...]]:
 def warnings(run: Run) -> list[str]:
     """What the selection and the training want their user to know: leaks left out, rows without a label."""
     selected: list[str] = _document(run, "select", "importances", "importances.json").get("warnings", [])
-    model = output_of(run, "train", "model")
-    trained = model.properties.get("warnings", []) if model else []
+    models = [output for step in run.steps if not step.is_resolver for output in step.outputs.get("model", [])]
+    trained = [warning for model in models for warning in model.properties.get("warnings", [])]
     return list(dict.fromkeys([*selected, *trained]))
 
 
@@ -70,6 +70,28 @@ def metric_rows(run: Run) -> tuple[list[str], list[tuple[str, ...]]]:
     counted = ("rows", *(f"{o['rows']:,}" for o in overall.values()))
     rows = [(metric, *(_with_interval(o.get(metric)) for o in overall.values())) for metric in shown]
     return ["metric", *overall], [counted, *rows]
+
+
+def candidate_rows(run: Run) -> tuple[list[str], list[tuple[str, ...]]]:
+    """A header, and a row for each of several candidates: the metrics of the deciding split, and what came of it."""
+    document = _document(run, "evaluate", "evaluation", "metrics.json")
+    candidates = document.get("candidates", [])
+    if len(candidates) < 2:
+        return [], []
+    decided_on = document["decision"]["decide_on"]
+    figures = [candidate["overall"][decided_on] for candidate in candidates]
+    shown = [metric for metric in MAIN_METRICS if any(metric in found for found in figures)]
+    rows = [
+        (candidate["name"], candidate["family"], *(_with_interval(found.get(name)) for name in shown), _fate(candidate))
+        for candidate, found in zip(candidates, figures, strict=True)
+    ]
+    return ["candidate", "family", *shown, f"on {decided_on}"], rows
+
+
+def _fate(candidate: dict[str, Any]) -> str:
+    if candidate["chosen"]:
+        return "chosen"
+    return "passed" if candidate["passed"] else "not passed"
 
 
 def _with_interval(metric: dict[str, float | None] | None) -> str:
