@@ -3,7 +3,7 @@
 import functools
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import apache_beam as beam
@@ -15,7 +15,7 @@ import pyarrow as pa
 from beam_jobs import broadcast, capture, duck, io_lineage, progress, storage
 from beam_jobs.chunks import Chunk, read_chunk, where_stood
 from beam_jobs.errors import DataError
-from beam_jobs.kernel import PrepareConfig, QueryFailure, Stretch, query_batches, refused, run_query
+from beam_jobs.kernel import Finish, PrepareConfig, QueryFailure, Stretch, query_batches, refused, run_query
 from beam_jobs.progress import Progress
 from beam_jobs.publish import ChunkReport
 from beam_jobs.row_groups import unreadable
@@ -46,11 +46,18 @@ class RunChunk(beam.DoFn):
     Args:
       stream: the streamed table.
       broadcasts: the query's other tables, by name.
+      finishing: makes, once a worker, what becomes of the output before it is written; picklable.
     """
 
-    def __init__(self, config: PrepareConfig, stream: Table, broadcasts: Mapping[str, Table]) -> None:
+    def __init__(
+        self,
+        config: PrepareConfig,
+        stream: Table,
+        broadcasts: Mapping[str, Table],
+        finishing: Callable[[], Finish] | None = None,
+    ) -> None:
         super().__init__()
-        self.config, self.stream, self.broadcasts = config, stream, broadcasts
+        self.config, self.stream, self.broadcasts, self.finishing = config, stream, broadcasts, finishing
 
     def setup(self) -> None:
         """Opens the worker's database and loads the broadcast tables, once."""
@@ -59,6 +66,7 @@ class RunChunk(beam.DoFn):
         describe = functools.partial(capture.broadcast_tables, self.config, self.broadcasts)
         with capture.capturing(self.config.root, describe):
             broadcast.load(self._connection, self.broadcasts, self.config.query.columns)
+            self._finish = self.finishing() if self.finishing else None
 
     def start_bundle(self) -> None:
         """Reports the broadcast tables' files: Beam counts nothing before the first bundle."""
@@ -85,23 +93,15 @@ class RunChunk(beam.DoFn):
             source.register(chunk.first_row, chunk.first_row + chunk.rows)
             batch = source.read() if _in_sight.is_set() else None
         try:
-            report = run_query(self._connection, self.config, stretch, batch, has_view=source.rows is None)
+            has_view = source.rows is None
+            report = run_query(self._connection, self.config, stretch, batch, has_view=has_view, finish=self._finish)
         except QueryFailure as failure:
-            raise self._blame(source, stretch, failure) from failure
+            raise blamed(self.config, source, stretch, failure) from failure
         finally:
             source.unregister()
         ledger = report.ledger
         progress.advance(self.config.step, Progress(read=ledger.read, written=ledger.written, chunks=1))
         return report
-
-    def _blame(self, source: "ChunkSource", stretch: Stretch, failure: QueryFailure) -> DataError:
-        """Finds the one row that the query fails on, by halving, where a row is to blame."""
-        if failure.of_a_value:
-            at = failing_row(source, stretch.first, stretch.first + stretch.rows)
-            if at is not None:
-                row = int(source.row_ids(np.array([at], np.int64))[0])
-                return refused(self.config, failure, stretch.where(row))
-        return refused(self.config, failure, stretch.words)
 
 
 class ChunkSource:
@@ -189,6 +189,16 @@ class ChunkSource:
 
     def _read_row_ids(self) -> npt.NDArray[np.int64]:
         return np.concatenate([batch.column(0).to_numpy() for batch in read_chunk(self._chunk, [ROW])])
+
+
+def blamed(config: PrepareConfig, source: ChunkSource, stretch: Stretch, failure: QueryFailure) -> DataError:
+    """The error for a chunk: of the one row that the query fails on, found by halving, where a row is to blame."""
+    if failure.of_a_value:
+        at = failing_row(source, stretch.first, stretch.first + stretch.rows)
+        if at is not None:
+            row = int(source.row_ids(np.array([at], np.int64))[0])
+            return refused(config, failure, stretch.where(row))
+    return refused(config, failure, stretch.words)
 
 
 def failing_row(source: ChunkSource, start: int, stop: int) -> int | None:

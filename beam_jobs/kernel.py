@@ -1,10 +1,11 @@
 """One run of a step's query over one stretch of its stream: batches out, splits, `_row`, ledger."""
 
 import re
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import duckdb
 import numpy as np
@@ -23,6 +24,8 @@ from beam_jobs.table import ROW, ROW_GROUP_ROWS, ROW_PLACE_BITS
 
 TIME_RANGE = "time_range"
 """The note of a chunk with the first and last time of the splitting column."""
+TALLY = "tally"
+"""The note of a chunk with what a `Finish` has counted in it."""
 MOST_SHOWN = 40
 """Characters of a value that a message shows."""
 
@@ -94,6 +97,17 @@ class Stretch:
     where: Callable[[int], str]
 
 
+class Finish(Protocol):
+    """What becomes of a query's output before it is written; one a worker, shared by its threads."""
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns that it makes, without `_row`."""
+
+    def __call__(self, batch: pa.RecordBatch, tally: Counter[str]) -> pa.RecordBatch:
+        """Turns a batch of the query's columns into one of `schema`, row by row; counts what is to be told in `tally`."""
+
+
 class QueryFailure(Exception):  # noqa: N818  it is caught and worded, never shown
     """DuckDB gave up on a query; `cause_text` is what it said, `of_a_value` whether one row may be to blame."""
 
@@ -132,8 +146,10 @@ class _Run:
     config: PrepareConfig
     stretch: Stretch
     counts: RowCounts | None
+    finish: Finish | None = None
     written: int = 0
     times: list[tuple[int, int]] = field(default_factory=list)
+    tally: Counter[str] = field(default_factory=Counter)
 
     def row_ids(self, batch: pa.RecordBatch) -> npt.NDArray[np.int64]:
         """`_row` of each row: the input row's, or new ones where rows stand for groups."""
@@ -163,6 +179,7 @@ def run_query(
     batch: pa.Table | None,
     order_by: str = "",
     has_view: bool = False,
+    finish: Finish | None = None,
 ) -> ChunkReport:
     """Runs the step's query on one batch of its stream and writes the output as one attempt.
 
@@ -172,18 +189,20 @@ def run_query(
       batch: the rows of the stream, `_at` last; None where DuckDB reads them itself and nobody looks at them.
       has_view: DuckDB reads them itself, by a view of the stream's name.
       order_by: what the job orders the output by, for an answer that does not depend on DuckDB's hash tables.
+      finish: what becomes of the output before it is written.
 
     Raises:
       DataError: rows multiply without `fan_out`, the output's columns differ from those checked, a row has no split.
       QueryFailure: DuckDB could not run the query.
     """
     query = config.query
-    run = _Run(config, stretch, RowCounts(stretch.first, stretch.rows) if query.carries else None)
+    run = _Run(config, stretch, RowCounts(stretch.first, stretch.rows) if query.carries else None, finish)
+    schema = query.output if finish is None else finish.schema
     attempt = publish.new_attempt(stretch.number)
     sql = f"SELECT * FROM (\n{query.sql}\n) ORDER BY {order_by}" if order_by else query.sql
     with (
         _shown_as(connection, query.stream, None if has_view else batch),
-        AttemptWriter(config.root, attempt, stretch.number, query.output, config.split) as writer,
+        AttemptWriter(config.root, attempt, stretch.number, schema, config.split) as writer,
     ):
         with closing(query_batches(connection, sql)) as outputs:
             for output in outputs:
@@ -224,16 +243,18 @@ def _write(run: _Run, writer: AttemptWriter, batch: pa.RecordBatch) -> None:
     config, query = run.config, run.config.query
     _check_columns(config, batch.schema)
     columns = pa.RecordBatch.from_arrays(batch.columns[: len(query.output)], schema=query.output)
-    writer.write(columns, run.row_ids(batch))
+    finished = columns if run.finish is None else run.finish(columns, run.tally)
+    writer.write(finished, run.row_ids(batch))
     run.written += batch.num_rows
     if config.split and (seen := time_range(columns, config.split)):
         run.times.append(seen)
 
 
 def _notes(run: _Run) -> dict[str, Any]:
-    if not run.times:
-        return {}
-    return {TIME_RANGE: [min(low for low, _ in run.times), max(high for _, high in run.times)]}
+    notes: dict[str, Any] = {TALLY: dict(run.tally)} if run.tally else {}
+    if run.times:
+        notes[TIME_RANGE] = [min(low for low, _ in run.times), max(high for _, high in run.times)]
+    return notes
 
 
 def _check_columns(config: PrepareConfig, got: pa.Schema) -> None:
