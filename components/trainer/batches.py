@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import pyarrow as pa
 import xgboost
 
 from beam_jobs.table import ROW_GROUP_ROWS, Table, read_batches
@@ -31,12 +32,19 @@ class EncodedBatches(xgboost.DataIter):
     Args:
       cached: keep the encoded batches, 4 bytes a cell, so that Parquet is read once.
       cache_prefix: for external memory, a local path before the names of XGBoost's own page files.
+      share: of the rows, drawn by lot but the same in each pass.
     """
 
     def __init__(
-        self, table: Table, split: str, contract: ModelContract, cached: bool, cache_prefix: str | None = None
+        self,
+        table: Table,
+        split: str,
+        contract: ModelContract,
+        cached: bool,
+        cache_prefix: str | None = None,
+        share: float = 1.0,
     ) -> None:
-        self.table, self.split, self.contract = table, split, contract
+        self.table, self.split, self.contract, self.share = table, split, contract, share
         cells = EXTERNAL_BATCH_CELLS if cache_prefix else BATCH_CELLS
         self._batch_rows = max(4_096, min(ROW_GROUP_ROWS, cells // len(contract.features)))
         self.counts = LabelCounts()
@@ -64,7 +72,10 @@ class EncodedBatches(xgboost.DataIter):
 
     def _encode(self) -> Iterator[tuple[encoding.Floats, encoding.Floats]]:
         counts = self.counts = LabelCounts()
+        chance = np.random.default_rng(0)
         for batch in read_batches(self.table, self.split, self.contract.columns, self._batch_rows):
+            if self.share < 1:
+                batch = batch.filter(pa.array(chance.random(batch.num_rows) < self.share))  # noqa: PLW2901
             codes = counts.add(batch.column(len(self.contract.features)), self.contract.classes)
             values, labelled = encoding.matrix(batch, self.contract), np.isfinite(codes)
             if not labelled.all():
@@ -110,10 +121,12 @@ def build_matrix(batches: EncodedBatches, settings: MatrixSettings, reference: A
     return matrix
 
 
-def open_batches(table: Table, split: str, contract: ModelContract, settings: MatrixSettings) -> EncodedBatches:
-    """The split as an iterator that fits the settings."""
+def open_batches(
+    table: Table, split: str, contract: ModelContract, settings: MatrixSettings, share: float = 1.0
+) -> EncodedBatches:
+    """The split, or a share of its rows, as an iterator that fits the settings."""
     prefix = os.path.join(settings.folder, split) if settings.memory == "external" else None
-    return EncodedBatches(table, split, contract, settings.memory == "cached", prefix)
+    return EncodedBatches(table, split, contract, settings.memory == "cached", prefix, share)
 
 
 def plan_memory(asked: str, cells: int, available: int) -> Memory:

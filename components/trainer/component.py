@@ -18,6 +18,7 @@ class TrainerSpec(ComponentSpec):
     INPUTS = {  # noqa: RUF012
         "examples": ChannelParameter(type=standard_artifacts.Examples),
         "importances": ChannelParameter(type=FeatureImportances),
+        "hyperparameters": ChannelParameter(type=standard_artifacts.HyperParameters, optional=True),
     }
     OUTPUTS = {"model": ChannelParameter(type=standard_artifacts.Model)}  # noqa: RUF012
     TYPE_ANNOTATION = Train
@@ -29,13 +30,28 @@ class Trainer(BaseComponent):
     SPEC_CLASS = TrainerSpec
     EXECUTOR_SPEC = ExecutorClassSpec(Executor)
 
-    def __init__(self, examples: BaseChannel, importances: BaseChannel, config: str = "") -> None:
+    def __init__(
+        self,
+        examples: BaseChannel,
+        importances: BaseChannel,
+        config: str = "",
+        hyperparameters: BaseChannel | None = None,
+    ) -> None:
         """Declares the step.
 
         Args:
           examples: a channel of Examples with the splits `train` and `eval`.
           importances: a channel of FeatureImportances, which name the label, the task and the kept columns.
           config: `components.trainer.training.TrainingConfig` as a JSON object; '' for its defaults.
+          hyperparameters: a channel of HyperParameters, a Tuner's, that lie over those of the configuration.
         """
         model = Channel(type=standard_artifacts.Model)
-        super().__init__(spec=TrainerSpec(examples=examples, importances=importances, config=config, model=model))
+        super().__init__(
+            spec=TrainerSpec(
+                examples=examples,
+                importances=importances,
+                hyperparameters=hyperparameters,
+                config=config,
+                model=model,
+            )
+        )

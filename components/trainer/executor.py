@@ -7,6 +7,8 @@ from tfx.types import artifact_utils
 from tfx.types.artifact import Artifact
 
 from beam_jobs.table import Table
+from components.checkpoint_folder import checkpoint_folder, checkpoint_key
+from components.hyperparameters import HyperParameters
 from components.importances import Importances
 from components.step_config import parse
 
@@ -21,13 +23,18 @@ class Executor(BaseExecutor):
         exec_properties: dict[str, Any],
     ) -> None:
         """Writes `model.ubj` and `contract.json`, and what the training came to as custom properties."""
-        from components.trainer.training import TrainingConfig, to_properties, train
+        from components.trainer.training import FAMILY, TrainingConfig, to_properties, train
 
         examples = Table.load(artifact_utils.get_single_uri(input_dict["examples"]))
         importances = Importances.load(artifact_utils.get_single_uri(input_dict["importances"]))
+        tuned = [HyperParameters.load(found.uri) for found in input_dict.get("hyperparameters", [])]
         config = parse(TrainingConfig, exec_properties["config"], "Trainer")
         model = artifact_utils.get_single_instance(output_dict["model"])
-        report = train(examples, importances, config, model.uri)
+        with checkpoint_folder(model.uri, checkpoint_key(input_dict, exec_properties["config"])) as folder:
+            report = train(examples, importances, config, model.uri, tuned[0] if tuned else None, folder)
         setters = {int: model.set_int_custom_property, float: model.set_float_custom_property}
         for name, value in to_properties(report).items():
             setters.get(type(value), model.set_string_custom_property)(name, value)
+        model.set_string_custom_property("name", config.name or FAMILY)
+        if report.resumed_from:
+            exec_properties["resumed_from"] = f"round {report.resumed_from}"

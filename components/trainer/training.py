@@ -1,36 +1,27 @@
 """Trains an XGBoost model from Parquet examples, and writes it with its contract."""
 
-import glob
 import json
-import os
 import resource
-import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import xgboost
-
 from beam_jobs import progress, storage
-from beam_jobs.errors import listed
-from beam_jobs.table import Table, read_batches
+from beam_jobs.table import Table
 from components import encoding
 from components.errors import StepError
+from components.hyperparameters import HyperParameters
 from components.importances import Importances
-from components.model_contract import MODEL, ModelContract
+from components.model_contract import MODEL, ModelContract, Task
 from components.step_config import one_of
 from components.target import LabelCounts
-from components.trainer.batches import (
-    EncodedBatches,
-    MatrixSettings,
-    available_memory,
-    build_matrix,
-    open_batches,
-    plan_memory,
-)
+from components.trainer.boosting import Boosting, boost, cut
+from components.trainer.checkpoints import Checkpoints
+from components.trainer.matrices import EVAL, TRAIN, Matrices, Wanted, check, choose_device, open_matrices
 from components.trainer.parameters import resolve_params
 
-TRAIN, EVAL = "train", "eval"
+FAMILY = "xgboost"
 ROUNDS_A_NOTE = 10
 
 
@@ -39,6 +30,7 @@ class TrainingConfig:
     """What the user may set of a training.
 
     Attributes:
+      name: of the model among others of the run; '' for the family's.
       params: XGBoost's own parameters, over Braid's defaults.
       rounds: the most boosting rounds.
       early_stopping_rounds: ends after so many rounds in which the metric on `eval` did not improve; 0 for never.
@@ -48,6 +40,7 @@ class TrainingConfig:
       max_vocabulary: the most values of a category; rarer ones count as missing.
     """
 
+    name: str = ""
     params: dict[str, Any] = field(default_factory=dict)
     rounds: int = 500
     early_stopping_rounds: int = 30
@@ -75,6 +68,8 @@ class TrainingReport:
       score: the metric on `eval` at the best round.
       memory: how the examples were held: 'cached', 'streamed' or 'external'.
       peak_memory: the most bytes that this process ever held.
+      resumed_from: rounds that an execution which was cut off had run; 0 for none.
+      tuned: the parameters that a Tuner found, if it did.
     """
 
     task: str
@@ -91,132 +86,109 @@ class TrainingReport:
     seconds: float
     peak_memory: int
     warnings: tuple[str, ...]
+    resumed_from: int = 0
+    tuned: HyperParameters | None = None
 
 
-def train(table: Table, importances: Importances, config: TrainingConfig, model_uri: str) -> TrainingReport:
+def train(
+    table: Table,
+    importances: Importances,
+    config: TrainingConfig,
+    model_uri: str,
+    hyperparameters: HyperParameters | None = None,
+    checkpoints: str = "",
+) -> TrainingReport:
     """Trains on the kept columns of `train`, stops early on `eval`, and writes `model.ubj` and `contract.json`.
+
+    Args:
+      table: the examples.
+      importances: which columns, and what the label means.
+      config: what the user has set.
+      model_uri: where the model goes.
+      hyperparameters: a Tuner's, laid over the configuration's.
+      checkpoints: a folder for them, where a training that was cut off may have left its own; '' for none.
 
     Raises:
       StepError: no column was kept, a split has no labelled row, or a parameter is refused.
     """
     started = time.monotonic()
-    _check(table, importances)
-    device = choose_device(config.device)
-    params = resolve_params(config.params, importances.task, len(importances.classes))
-    contract = fit_contract(table, importances, config.max_vocabulary)
-    cells = sum(table.splits[split] for split in (TRAIN, EVAL)) * len(contract.features)
-    memory = plan_memory(config.memory, cells, available_memory())
-    # Beside the output, on a disk meant for data; what a training that was killed leaves goes with it.
-    disk = None if storage.is_remote(model_uri) else model_uri
-    if disk is not None:
-        os.makedirs(disk, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".pages-", dir=disk) as folder:
-        settings = MatrixSettings(memory, config.threads, int(params["max_bin"]), folder)
-        train_rows, eval_rows = (open_batches(table, split, contract, settings) for split in (TRAIN, EVAL))
-        params |= {"nthread": config.threads, "seed": config.seed, "device": device}
-        booster, history = _boost(train_rows, eval_rows, settings, params, config)
-    _save(booster, contract, model_uri)
-    metric = str(params["eval_metric"])
-    best = int(booster.best_iteration)
+    check(table, importances)
+    params = training_params(config, importances.task, len(importances.classes), hyperparameters)
+    with open_matrices(table, importances, wanted(config, params, model_uri)) as matrices:
+        saved = Checkpoints(checkpoints, _signature(params, matrices, config))
+        start = saved.load()
+        notes = _Notes(config.rounds, str(params["eval_metric"]))
+
+        def after_round(booster: Any, history: Sequence[float]) -> None:
+            saved.after_round(booster, history)
+            notes.after_round(history)
+
+        if start is not None:
+            progress.note(f"going on after round {len(start.history)}, where a training was cut off")
+        settings = Boosting(params, config.rounds, config.early_stopping_rounds)
+        booster, history = boost(settings, matrices.train, matrices.eval, after_round, start)
+    _save(cut(booster, settings, history), matrices.contract, model_uri)
+    best = settings.best(history)
     return TrainingReport(
-        task=contract.task,
-        features=len(contract.features),
+        task=matrices.contract.task,
+        features=len(matrices.contract.features),
         best_iteration=best,
         rounds=len(history),
-        metric=metric,
+        metric=settings.metric,
         score=history[best],
-        train=train_rows.counts,
-        eval=eval_rows.counts,
+        train=matrices.train_counts,
+        eval=matrices.eval_counts,
         params=params,
-        memory=memory,
-        device=device,
+        memory=matrices.memory,
+        device=str(params["device"]),
         seconds=round(time.monotonic() - started, 3),
         peak_memory=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-        warnings=(
-            *train_rows.counts.warnings(TRAIN, contract.label),
-            *eval_rows.counts.warnings(EVAL, contract.label),
-        ),
+        warnings=_warnings(matrices),
+        resumed_from=len(start.history) if start else 0,
+        tuned=hyperparameters,
     )
 
 
-def _check(table: Table, importances: Importances) -> None:
-    if not importances.kept:
-        raise StepError("No feature was kept, so there is nothing to learn from.", "See the FeatureSelector's reasons.")
-    for split in (TRAIN, EVAL):
-        if not table.splits.get(split):
-            raise StepError(
-                f"The examples have no row in the split '{split}'.",
-                f"Splits: {listed(f'{name} ({rows:,} rows)' for name, rows in table.splits.items())}. Move the bounds.",
-            )
-
-
-def choose_device(asked: str) -> str:
-    """'cuda' or 'cpu'.
+def training_params(
+    config: TrainingConfig, task: Task, classes: int, hyperparameters: HyperParameters | None = None
+) -> dict[str, Any]:
+    """All that XGBoost is told.
 
     Raises:
-      StepError: CUDA was asked for and there is no device.
+      StepError: a parameter is refused, the hyperparameters are another family's, or there is no such device.
     """
-    found = bool(xgboost.build_info().get("USE_CUDA")) and bool(glob.glob("/dev/nvidia[0-9]*"))
-    if asked == "cuda" and not found:
-        raise StepError("Trainer: device is 'cuda', and this machine has no CUDA device.", "Set device: auto or cpu.")
-    return "cuda" if found and asked != "cpu" else "cpu"
+    device = choose_device(config.device)
+    own = hyperparameters.over(config.params, FAMILY) if hyperparameters else config.params
+    params = resolve_params(own, task, classes)
+    return params | {"nthread": config.threads, "seed": config.seed, "device": device}
 
 
-def fit_contract(table: Table, importances: Importances, max_vocabulary: int) -> ModelContract:
-    """The contract of the model to be trained: kept columns, with the vocabularies that `train` shows.
-
-    Reads the kept text columns of `train` once, and nothing where there are none.
-    """
-    text = [name for name in importances.kept if encoding.kind_of(table.schema.field(name).type) == "category"]
-    batches = read_batches(table, TRAIN, text) if text else iter(())
-    vocabularies = encoding.fit_vocabularies(batches, text, max_vocabulary)
-    features = encoding.features_of(table.schema, importances.kept, vocabularies)
-    return ModelContract(importances.task, importances.label, importances.classes, features)
+def wanted(config: TrainingConfig, params: dict[str, Any], folder: str, rows: int = 0) -> Wanted:
+    """The matrices for a configuration; see `Wanted`."""
+    return Wanted(config.memory, config.threads, int(params["max_bin"]), config.max_vocabulary, folder, rows)
 
 
-def _boost(
-    train_rows: EncodedBatches,
-    eval_rows: EncodedBatches,
-    settings: MatrixSettings,
-    params: dict[str, Any],
-    config: TrainingConfig,
-) -> tuple[Any, list[float]]:
-    """Returns the booster, cut after its best round, and the metric on `eval` of every round."""
-    progress.note(f"reading '{TRAIN}' ({settings.memory})")
-    train_matrix = build_matrix(train_rows, settings)
-    eval_matrix = build_matrix(eval_rows, settings, train_matrix)
-    results: dict[str, dict[str, list[float]]] = {}
-    metric = str(params["eval_metric"])
-    callbacks: list[Any] = [_Notes(config.rounds, metric)]
-    if config.early_stopping_rounds:
-        callbacks.append(xgboost.callback.EarlyStopping(rounds=config.early_stopping_rounds, save_best=True))
-    booster = xgboost.train(
-        params,
-        train_matrix,
-        config.rounds,
-        evals=[(eval_matrix, EVAL)],
-        evals_result=results,
-        callbacks=callbacks,
-        verbose_eval=False,
-    )
-    history = results[EVAL][metric]
-    if not config.early_stopping_rounds:
-        booster.best_iteration = len(history) - 1
-    return booster, history
+def _signature(params: dict[str, Any], matrices: Matrices, config: TrainingConfig) -> str:
+    """What a checkpoint must share with this training beyond the folder's key: what was found on this machine."""
+    told = {"params": params, "external": matrices.memory == "external", "stop": config.early_stopping_rounds}
+    return storage.text_digest(json.dumps(told, sort_keys=True))
 
 
-class _Notes(xgboost.callback.TrainingCallback):
+class _Notes:
     """Tells the listeners how far the training is."""
 
     def __init__(self, rounds: int, metric: str) -> None:
         self.rounds, self.metric = rounds, metric
 
-    def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
-        """Called by XGBoost after each round; returns whether to stop."""
-        if epoch % ROUNDS_A_NOTE == 0:
-            score = evals_log[EVAL][self.metric][-1]
-            progress.note(f"round {epoch + 1} of at most {self.rounds}, eval {self.metric} {score:.4f}")
-        return False
+    def after_round(self, history: Sequence[float]) -> None:
+        """Every so many rounds."""
+        if len(history) % ROUNDS_A_NOTE == 1:
+            progress.note(f"round {len(history)} of at most {self.rounds}, eval {self.metric} {history[-1]:.4f}")
+
+
+def _warnings(matrices: Matrices) -> tuple[str, ...]:
+    label = matrices.contract.label
+    return (*matrices.train_counts.warnings(TRAIN, label), *matrices.eval_counts.warnings(EVAL, label))
 
 
 def _save(booster: Any, contract: ModelContract, model_uri: str) -> None:
@@ -244,4 +216,5 @@ def to_properties(report: TrainingReport) -> dict[str, int | float | str]:
         "seconds": report.seconds,
         "peak_memory": report.peak_memory,
         "warnings": json.dumps(report.warnings),
+        **({"tuned": report.tuned.to_json()} if report.tuned else {}),
     }

@@ -17,7 +17,8 @@ from components.model_contract import ModelContract, Task
 from components.scoring import Scorer, load_scorer
 from components.step_config import parse
 from components.trainer.batches import plan_memory
-from components.trainer.training import TrainingConfig, TrainingReport, fit_contract, train
+from components.trainer.matrices import fit_contract
+from components.trainer.training import TrainingConfig, TrainingReport, train
 from tests.components.examples_factory import flights_like, write_examples
 
 SMALL = TrainingConfig(threads=1, rounds=30, early_stopping_rounds=5)
@@ -94,7 +95,7 @@ def test_streaming_from_parquet_gives_the_same_bytes(
     flights: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trained(flights, tmp_path / "cached")
-    monkeypatch.setattr("components.trainer.training.available_memory", lambda: 100_000)
+    monkeypatch.setattr("components.trainer.matrices.available_memory", lambda: 100_000)
     report = trained(flights, tmp_path / "streamed", dataclasses.replace(SMALL, memory="memory"))
     assert report.memory == "streamed"
     assert (tmp_path / "cached/model.ubj").read_bytes() == (tmp_path / "streamed/model.ubj").read_bytes()
