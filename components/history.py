@@ -4,10 +4,12 @@ Never the new ones themselves, so that a repeated run resolves the same and runs
 are there: in a shared store others record artifacts of their own disks.
 """
 
+import json
 from collections.abc import Iterable
 from typing import Any
 
 from tfx.dsl.components.common.resolver import ResolverStrategy
+from tfx.types import artifact_utils
 from tfx.types.artifact import Artifact
 
 from beam_jobs import storage
@@ -47,6 +49,26 @@ class PreviousStrategy(ResolverStrategy):
         before = [found for found in input_dict["statistics"] if found.id < newest]
         previous = _newest_in_reach(before)
         return {"statistics": [previous] if previous else [], "candidate": candidates}
+
+
+class RecordedStrategy(ResolverStrategy):
+    """Resolves artifacts by their ids, whichever pipeline made them: the model to score with, for one.
+
+    Args:
+      ids: JSON, an artifact's id by key.
+    """
+
+    def __init__(self, ids: str) -> None:
+        self._ids: dict[str, int] = json.loads(ids)
+
+    def resolve_artifacts(self, store: Any, input_dict: dict[str, list[Artifact]]) -> dict[str, list[Artifact]]:
+        """The one artifact of each key."""
+        found = {artifact.id: artifact for artifact in store.get_artifacts_by_id(self._ids.values())}
+        kinds = {kind.id: kind for kind in store.get_artifact_types()}
+        return {
+            key: [artifact_utils.deserialize_artifact(kinds[found[id_].type_id], found[id_])]
+            for key, id_ in self._ids.items()
+        }
 
 
 def _same(one: Artifact, other: Artifact) -> bool:

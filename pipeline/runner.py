@@ -1,4 +1,4 @@
-"""Runs a plan step by step through TFX's launcher, locally, and tells a watcher what happens."""
+"""Runs a pipeline step by step through TFX's launcher, locally, and tells a watcher what happens."""
 
 import copy
 import datetime
@@ -7,7 +7,7 @@ import logging
 import os
 import shutil
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Protocol
 
 import ml_metadata as mlmd
@@ -18,7 +18,8 @@ from tfx.proto.orchestration import pipeline_pb2
 
 from beam_jobs import progress
 from components.schema_file.inference_mark import is_untouched
-from pipeline import graph, interruption, launching, resuming, run_facts, runs, step_launcher, stores
+from pipeline import composition, interruption, launching, resuming, run_facts, runs, step_launcher, stores
+from pipeline.composition import Composition
 from pipeline.errors import NothingRecordedError, RunError, StepFailedError
 from pipeline.planning import Plan
 from pipeline.selection import Mode, Selection, modes
@@ -60,10 +61,17 @@ class Watcher(Protocol):
 
 
 def run(plan: Plan, workspace: Workspace, watcher: Watcher, workers: int = 0, selection: Selection = WHOLE) -> runs.Run:
-    """Runs the steps of the plan, taking from the cache what has not changed.
+    """Runs the steps of the plan, a checked configuration; see `run_composed`."""
+    return run_composed(composition.of_plan(plan), workspace, watcher, workers, selection)
+
+
+def run_composed(
+    pipeline: Composition, workspace: Workspace, watcher: Watcher, workers: int = 0, selection: Selection = WHOLE
+) -> runs.Run:
+    """Runs the steps of a pipeline, taking from the cache what has not changed.
 
     Args:
-      plan: the checked configuration.
+      pipeline: what is run.
       workspace: where outputs and metadata go.
       watcher: hears of progress.
       workers: threads of the Beam jobs; 0 for one a core.
@@ -72,31 +80,31 @@ def run(plan: Plan, workspace: Workspace, watcher: Watcher, workers: int = 0, se
     Raises:
       RunError: the pipeline is already running, the selection cannot be met, or (StepFailedError) a step failed.
     """
-    name = plan.loaded.config.name
-    schema = _new_schema_taken_back(plan.schema_file)
+    name, infers = pipeline.name, bool(pipeline.schema_file)
+    schema = _new_schema_taken_back(pipeline.schema_file) if infers else nullcontext()
     with workspace.exclusive(name), _leaving_nothing_unfinished(workspace, name), schema:
         retire_unfinished(workspace, name)
         args = [*LOCAL_BEAM, f"--direct_num_workers={workers or os.cpu_count() or 1}"]
         if selection.resume:
-            return _resume(plan, workspace, watcher, args, selection)
-        return _Launch(plan, workspace, watcher, args, selection).every_step()
+            return _resume(pipeline, workspace, watcher, args, selection)
+        return _Launch(pipeline, workspace, watcher, args, selection).every_step()
 
 
 def _resume(
-    plan: Plan, workspace: Workspace, watcher: Watcher, beam_args: Sequence[str], selection: Selection
+    pipeline: Composition, workspace: Workspace, watcher: Watcher, beam_args: Sequence[str], selection: Selection
 ) -> runs.Run:
     """Goes on with a run, or begins a new one when what it has finished would come out otherwise today."""
-    earlier = resuming.find(workspace, plan.loaded.config.name, selection.resume)
-    schema_is_back = resuming.put_schema_back(earlier, plan.schema_file)
-    launch = _Launch(plan, workspace, watcher, beam_args, selection)
+    earlier = resuming.find(workspace, pipeline.name, selection.resume)
+    schema_is_back = bool(pipeline.schema_file) and resuming.put_schema_back(earlier, pipeline.schema_file)
+    launch = _Launch(pipeline, workspace, watcher, beam_args, selection)
     why_not = launch.take_up(earlier)
     if why_not:
         watcher.note(
             f"Run {earlier.name} cannot go on as it was: {why_not}. This is a new run, with what is unchanged."
         )
         if schema_is_back:
-            os.remove(plan.schema_file)
-        return _Launch(plan, workspace, watcher, beam_args, selection).every_step()
+            os.remove(pipeline.schema_file)
+        return _Launch(pipeline, workspace, watcher, beam_args, selection).every_step()
     if launch.is_finished:
         watcher.note(f"Run {earlier.name} is finished, and nothing has changed since: there is nothing to do.")
         return earlier
@@ -107,10 +115,15 @@ class _Launch:
     """One run under way: what becomes of each node of the compiled pipeline."""
 
     def __init__(
-        self, plan: Plan, workspace: Workspace, watcher: Watcher, beam_args: Sequence[str], selection: Selection
+        self,
+        pipeline: Composition,
+        workspace: Workspace,
+        watcher: Watcher,
+        beam_args: Sequence[str],
+        selection: Selection,
     ) -> None:
-        self.plan, self.workspace, self.watcher, self.selection = plan, workspace, watcher, selection
-        composed = graph.compose(plan, workspace.pipeline_root(plan.loaded.config.name), workspace.store, beam_args)
+        self.pipeline, self.workspace, self.watcher, self.selection = pipeline, workspace, watcher, selection
+        composed = pipeline.compose(workspace.pipeline_root(pipeline.name), workspace.store, beam_args)
         self.compiled: pipeline_pb2.Pipeline = compiler.Compiler().compile(composed)
         self.environment = {**run_facts.of_environment(RUNNER, TARGET), **workspace.facts}
         nodes = [node.pipeline_node for node in self.compiled.nodes]
@@ -120,7 +133,7 @@ class _Launch:
         self.code = step_launcher.code_of_steps(self.compiled)
         self.earlier: runs.Run | None = None
         self.finished: dict[str, runs.Step] = {}
-        self._begin(_run_name(plan.loaded.config.name))
+        self._begin(_run_name(pipeline.name))
 
     def take_up(self, earlier: runs.Run) -> str:
         """Makes this launch go on with an earlier run, if that can be; else returns why it cannot."""
@@ -142,7 +155,7 @@ class _Launch:
 
     def every_step(self) -> runs.Run:
         """Launches the steps in order."""
-        told = {**run_facts.of_configuration(self.plan.loaded), **self.environment}
+        told = {**self.pipeline.facts, **self.environment}
         launching.describe_run(self.ir, told)
         if self.earlier is not None:
             launching.describe_again(self.workspace.store, self.run, told)
@@ -161,7 +174,7 @@ class _Launch:
         self.by_name = {node.pipeline_node.node_info.id: node.pipeline_node for node in self.ir.nodes}
 
     def _launcher(self, step: str) -> step_launcher.StepLauncher:
-        facts = {**self.environment, **_step_facts(self.plan, self.run, step)}
+        facts = {**self.environment, **_step_facts(self.pipeline, self.run, step)}
         mode = self.modes[step]
         if mode is Mode.FORCE:
             facts["forced"] = self.selection.forcing
@@ -182,12 +195,11 @@ class _Launch:
         self.watcher.finished(step, record)
 
 
-def _step_facts(plan: Plan, run_name: str, step: str) -> dict[str, str]:
-    """What tells an execution from all others; of a source also its path as the configuration spells it."""
-    config = plan.loaded.config
-    facts = {"run": run_name, "pipeline": config.name, "step": step}
-    if step in config.sources:
-        facts["spelling"] = run_facts.without_credentials(config.sources[step].path)
+def _step_facts(pipeline: Composition, run_name: str, step: str) -> dict[str, str]:
+    """What tells an execution from all others; of a source also its path as the user spells it."""
+    facts = {"run": run_name, "pipeline": pipeline.name, "step": step}
+    if step in pipeline.spellings:
+        facts["spelling"] = pipeline.spellings[step]
     return facts
 
 
