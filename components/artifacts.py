@@ -30,3 +30,17 @@ class FeatureImportances(Artifact):
     """The small list of features: gain, permutation importance, rank, kept or why not."""
 
     TYPE_NAME = "FeatureImportances"
+
+
+class Predictions(Artifact):
+    """What a model makes of a table's rows: Parquet files with the rows' `_row`, and a manifest."""
+
+    TYPE_NAME = "Predictions"
+    PROPERTIES = {"rows": ROWS}  # noqa: RUF012
+
+
+class Explanations(Artifact):
+    """What each feature adds to a model's predictions: a table of rows, and a summary by feature."""
+
+    TYPE_NAME = "Explanations"
+    PROPERTIES = {"rows": ROWS}  # noqa: RUF012

@@ -148,6 +148,18 @@ class CountChunks(beam.CombineFn):
         return bytes(self._api.extract_statistics_output(merged, self._generators).SerializeToString())
 
 
+def statistics_of(batches: Iterable[pa.RecordBatch]) -> bytes:
+    """The serialized `DatasetFeatureStatisticsList` of a few batches, counted here and now."""
+    from tensorflow_data_validation.statistics import stats_impl
+
+    generators = stats_impl.get_generators(statistics_options(), in_memory=True)
+    states = [generator.create_accumulator() for generator in generators]
+    for batch in batches:
+        listed = listed_batch(batch)
+        states = [generator.add_input(state, listed) for generator, state in zip(generators, states, strict=True)]
+    return bytes(stats_impl.extract_statistics_output(states, generators).SerializeToString())
+
+
 @dataclass(frozen=True)
 class Target:
     """Where each split's statistics go, and the rows that they must have counted; `root` as for `CountChunks`."""

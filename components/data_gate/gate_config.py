@@ -71,8 +71,8 @@ def parse_config(text: str) -> GateConfig:
             "It may be 'stop' (the run ends) or 'warn' (they are recorded).",
         )
     return GateConfig(
-        drift=_bounds(data.get("drift"), "drift"),
-        drift_from_previous=_bounds(data.get("drift_from_previous"), "drift_from_previous"),
+        drift=parse_bounds(data.get("drift"), "drift"),
+        drift_from_previous=parse_bounds(data.get("drift_from_previous"), "drift_from_previous"),
         max_out_of_domain_share=_share(data.get("max_out_of_domain_share"), "max_out_of_domain_share"),
         stops=anomalies == "stop",
         unused_columns=tuple(data.get("unused_columns") or ()),
@@ -85,7 +85,12 @@ def _only(data: Mapping[str, Any], known: tuple[str, ...], where: str) -> None:
             raise StepError(f"{where} has an unknown key '{key}'.{nearest(key, known)}", f"Known: {listed(known)}.")
 
 
-def _bounds(data: Mapping[str, Any] | None, key: str) -> DriftBounds:
+def parse_bounds(data: Mapping[str, Any] | None, key: str) -> DriftBounds:
+    """Reads `{"default": bound, "columns": {name: bound}}`; `key` names it in messages.
+
+    Raises:
+      StepError: an unknown key, or a value that is no share.
+    """
     data = data or {}
     _only(data, ("default", "columns"), f"DataGate's '{key}'")
     columns = data.get("columns") or {}

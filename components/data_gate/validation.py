@@ -28,6 +28,7 @@ class Evidence:
       columns: Arrow types by column, as far as known.
       table: the examples, for exact counts; None where statistics must do.
       previous: each split's statistics in an earlier run.
+      previous_name: what these are called in messages.
     """
 
     statistics: Mapping[str, Any]
@@ -35,6 +36,7 @@ class Evidence:
     columns: Mapping[str, str] = field(default_factory=dict)
     table: Table | None = None
     previous: Mapping[str, Any] = field(default_factory=dict)
+    previous_name: str = "the previous data"
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,7 @@ def _comparisons(split: str, evidence: Evidence, config: GateConfig) -> Iterator
         baseline = Baseline(f"split '{BASE_SPLIT}'", evidence.statistics[BASE_SPLIT])
         yield baseline, _with_bounds(_with_tolerance(evidence.schema, None), config.drift, evidence, split)
     if split in evidence.previous:
-        baseline = Baseline("the previous data", evidence.previous[split])
+        baseline = Baseline(evidence.previous_name, evidence.previous[split])
         yield baseline, _with_bounds(evidence.schema, config.drift_from_previous, evidence, split)
 
 
