@@ -27,6 +27,7 @@ setup(
         "components.arrow_statistics",
         "components.data_gate",
         "components.evaluator",
+        "components.explainer",
         "components.feature_selector",
         "components.ingest",
         "components.prepare",

@@ -1,0 +1,1 @@
+"""Explainer: what each feature adds to the predictions of a sample of rows."""
