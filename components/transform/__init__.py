@@ -1,0 +1,1 @@
+"""Preprocessing for neural networks by TensorFlow Transform, from Arrow batches."""
