@@ -250,6 +250,9 @@ class KerasTraining(Training):
     )
     module: str = Field("", description="A Python file with a model function of your own; wide and deep unless given.")
     function: str = Field("build_model", description="The function's name in it.")
+    memory: Literal["auto", "memory", "streamed"] = Field(
+        "auto", description="Whether transformed rows are kept or read anew for each epoch; `auto` goes by their size."
+    )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="`auto` takes a GPU when there is one.")
     seed: int = 0
     threads: int = Field(0, ge=0, description="Threads; 0 takes every core.")
@@ -284,6 +287,7 @@ class Transformation(Section):
     vocabulary: int = Field(1_000, ge=1, description="The most values of a text column that have an id of their own.")
     oov_buckets: int = Field(1, ge=1, description="Ids shared, by hash, by all other values of a text column.")
     buckets: int = Field(10, ge=2, description="Quantile buckets of a skewed number.")
+    skewness: float = Field(1.0, ge=0, description="A number whose distribution is skewed by more has buckets, too.")
 
 
 class Explanation(Section):

@@ -38,7 +38,7 @@ def compose(plan: Plan, root: str, store: StoreAddress, beam_args: Sequence[str]
         prepared[name] = _prepare(step, sources, prepared)
     examples = prepared[plan.examples.name].outputs["examples"]
     checks = _checks(plan, examples)
-    learning = learning_steps(plan, examples, checks[-1], root)
+    learning = learning_steps(plan, examples, checks[-2], checks[-1], root)
     return Pipeline(
         pipeline_name=runs.pipeline_id(plan.loaded.config.name),
         pipeline_root=root,
@@ -50,7 +50,7 @@ def compose(plan: Plan, root: str, store: StoreAddress, beam_args: Sequence[str]
 
 
 def _checks(plan: Plan, examples: BaseChannel) -> list[BaseNode]:
-    """From the examples to the gate, which comes last."""
+    """From the examples to the schema and the gate, which come last."""
     statistics = ArrowStatistics(examples).with_id("statistics")
     previous = Resolver(
         strategy_class=PreviousStrategy,
