@@ -1,5 +1,7 @@
 """How every command prints: one console, one style of table, the same words for the same things."""
 
+from collections.abc import Mapping
+
 from rich.console import Console
 from rich.table import Table
 
@@ -12,7 +14,7 @@ MARKS = {
 }
 
 
-def ledger_words(ledger: dict[str, float]) -> str:
+def ledger_words(ledger: Mapping[str, float]) -> str:
     """`336,776 read = 9,430 filtered + 327,346 kept`, leaving out what is zero."""
     counts = {key: int(value) for key, value in ledger.items()}
     parts = [f"{counts[key]:,} {key}" for key in ("rejected", "filtered", "merged") if counts[key]]

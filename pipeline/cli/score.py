@@ -1,0 +1,143 @@
+"""`braid score`."""
+
+import os
+import shlex
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pipeline.cli import options
+
+if TYPE_CHECKING:
+    from pipeline.scoring.planning import Request, ScoringPlan
+    from pipeline.scoring.running import Scored
+
+
+@click.command("score")
+@click.argument("model", metavar="MODEL")
+@click.argument("table", metavar="TABLE")
+@click.option("--to", "folder", metavar="DIR", required=True, help="Where the predictions go: a new or empty folder.")
+@click.option(
+    "--with", "passed", metavar="COLUMN", multiple=True, help="Hand on a column of the examples. May be repeated."
+)
+@click.option("--contributions", is_flag=True, help="Tell what each feature adds to each prediction.")
+@click.option(
+    "--source", "places", metavar="NAME=PATH", multiple=True, help="Another place of a side table. May be repeated."
+)
+@click.option("--prepared", is_flag=True, help="TABLE has the columns of the examples already: run no query on it.")
+@click.option("--keep-all-rows", is_flag=True, help="Score also rows of TABLE that training would have filtered out.")
+@click.option("--strict", is_flag=True, help="Stop where TABLE is not like what the model was trained on.")
+@click.option(
+    "--check-rows", default=100_000, show_default=True, help="Rows of TABLE that are held against training; 0 for none."
+)
+@click.option(
+    "--drift", type=click.FloatRange(0, 1), default=None, help="The bound on drift, 0 to 1. [default: as in training]"
+)
+@click.option("--force", is_flag=True, help="Replace predictions that DIR holds.")
+@click.option("--workers", default=0, help="Threads of the Beam job; 0 for one a core.")
+@click.option("--resume", metavar="RUN", default="", help="Go on with a scoring run that failed or was cut off.")
+@options.workspace
+@options.store
+@options.as_json
+@click.option("--verbose", is_flag=True, help="Let TFX and Beam log.")
+def command(
+    model: str,
+    table: str,
+    folder: str,
+    passed: tuple[str, ...],
+    contributions: bool,
+    places: tuple[str, ...],
+    prepared: bool,
+    keep_all_rows: bool,
+    strict: bool,
+    check_rows: int,
+    drift: float | None,
+    force: bool,
+    workers: int,
+    resume: str,
+    workspace: str,
+    store: str,
+    as_json: bool,
+    verbose: bool,
+) -> None:
+    """Score every row of TABLE with MODEL, prepared as the training rows were, into Parquet files in DIR."""
+    from pipeline.cli import quiet
+
+    context = click.get_current_context()
+    context.with_resource(quiet.silence(verbose))
+    from pipeline import display, stores, terminal
+    from pipeline.scoring import planning
+    from pipeline.scoring.publishing import Place
+    from pipeline.workspace import Workspace
+
+    console = terminal.console(stderr=as_json)
+    room = Workspace(os.path.abspath(workspace), store)
+    place = Place.of(folder, force)
+    place.check()
+    request = planning.Request(
+        table, _places(places), passed, contributions, prepared, keep_all_rows, strict, check_rows, drift
+    )
+    stores.check_writable(room.store)
+    plan = planning.plan_for(model, room.store, request, room.memo)
+    for note in plan.notes:
+        console.print(note, style="yellow", soft_wrap=True, markup=False)
+    with console.status("Loading TFX ..."), quiet.native_logs(verbose), quiet.without_stock_components():
+        from pipeline.scoring import running
+    with quiet.worker_tracebacks_held(verbose or context.obj["debug"]):
+        watcher = display.LiveWatcher(console, table)
+        again = shlex.join(["braid", "score", model, table, "--to", folder, *_options(plan.request), "--force"])
+        scored = running.score(plan, place, room, watcher, workers, resume, again)
+    if as_json:
+        options.print_json(_as_dict(plan, scored))
+    else:
+        _summary(console, scored)
+
+
+def _places(given: tuple[str, ...]) -> dict[str, str]:
+    for text in given:
+        if not all(text.partition("=")[::2]):
+            raise click.UsageError(f"--source takes NAME=PATH, not '{text}'.")
+    return {name: path for name, _, path in (text.partition("=") for text in given)}
+
+
+def _options(request: "Request") -> list[str]:
+    """What decides how the table is scored, as it would be typed again."""
+    words = [word for column in request.passed for word in ("--with", column)]
+    words += [word for name, path in request.sources.items() for word in ("--source", f"{name}={path}")]
+    flags = {
+        "--contributions": request.contributions,
+        "--prepared": request.prepared,
+        "--keep-all-rows": request.keeps_all_rows,
+        "--strict": request.strict,
+    }
+    return words + [flag for flag, is_set in flags.items() if is_set]
+
+
+def _as_dict(plan: "ScoringPlan", scored: "Scored") -> dict[str, Any]:
+    return {
+        "model": plan.model.id,
+        "run": scored.run.name,
+        "state": scored.run.state,
+        "folder": scored.folder,
+        "files": scored.files,
+        "rows": scored.rows,
+        "rejected": scored.rejected,
+        "ledger": dict(scored.ledger),
+        "columns": {column.name: str(column.type) for column in plan.outputs},
+        "notes": list(plan.notes),
+        "findings": scored.findings,
+        "tally": dict(scored.tally),
+    }
+
+
+def _summary(console: Any, scored: "Scored") -> None:
+    from pipeline.terminal import ledger_words
+
+    if scored.findings:
+        console.print("The table is not quite like what the model was trained on:", style="yellow")
+        for finding in scored.findings:
+            console.print(f"- {finding}", style="yellow", soft_wrap=True, markup=False)
+    for what, count in scored.tally.items():
+        console.print(f"{count:,} x {what}", style="yellow", soft_wrap=True, markup=False)
+    console.print(f"Predictions of {scored.rows:,} rows: {scored.folder}", soft_wrap=True, markup=False)
+    console.print(f"  {ledger_words(scored.ledger)}", markup=False)
