@@ -1,0 +1,52 @@
+"""Runs the KerasTrainer: artifacts in, `train`, artifacts out."""
+
+from typing import Any
+
+from tfx.dsl.components.base.base_executor import BaseExecutor
+from tfx.types import artifact_utils
+from tfx.types.artifact import Artifact
+
+from beam_jobs import storage
+from beam_jobs.table import Table
+from components.checkpoint_folder import checkpoint_folder, checkpoint_key
+from components.hyperparameters import HyperParameters
+from components.importances import Importances
+from components.step_config import parse
+
+
+class Executor(BaseExecutor):
+    """See `components.keras_trainer.training`."""
+
+    def Do(  # noqa: N802  TFX's name
+        self,
+        input_dict: dict[str, list[Artifact]],
+        output_dict: dict[str, list[Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Writes a SavedModel with `contract.json`, TensorBoard's logs, and what came of the training as properties."""
+        from components.keras_trainer.training import FAMILY, TrainingConfig, to_properties, train
+
+        examples = Table.load(artifact_utils.get_single_uri(input_dict["examples"]))
+        importances = Importances.load(artifact_utils.get_single_uri(input_dict["importances"]))
+        transform = artifact_utils.get_single_uri(input_dict["transform_graph"])
+        config = parse(TrainingConfig, exec_properties["config"], "KerasTrainer")
+        for found in input_dict.get("hyperparameters", []):
+            config = config.with_parameters(HyperParameters.load(found.uri).over(config.parameters, FAMILY))
+        model = artifact_utils.get_single_instance(output_dict["model"])
+        logs = artifact_utils.get_single_uri(output_dict["model_run"])
+        with checkpoint_folder(model.uri, checkpoint_key(input_dict, exec_properties["config"])) as folder:
+            report = train(
+                examples,
+                importances,
+                transform,
+                config,
+                model.uri,
+                checkpoints=folder,
+                logs="" if storage.is_remote(logs) else logs,
+            )
+        setters = {int: model.set_int_custom_property, float: model.set_float_custom_property}
+        for name, value in to_properties(report).items():
+            setters.get(type(value), model.set_string_custom_property)(name, value)
+        model.set_string_custom_property("name", config.name or FAMILY)
+        if report.resumed_epochs:
+            exec_properties["resumed_from"] = f"epoch {report.resumed_epochs}"
