@@ -17,10 +17,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from beam_jobs import capture, failures, io_lineage, jackknife, metrics, progress, storage
+from beam_jobs import capture, failures, io_lineage, metrics, progress, storage
 from beam_jobs.chunks import Chunk, chunks_of, read_chunk
 from beam_jobs.errors import BraidError, DataError, listed, nearest
-from beam_jobs.judgement import CANDIDATE, Question, SliceKey, Tallies, Tally, merge_tallies, report
+from beam_jobs.judgement import CHAMPION, Question, SliceKey, Tallies, Tally, merge_tallies, report
 from beam_jobs.metric_statistics import (
     OVERALL_BINS,
     SLICE_BINS,
@@ -32,7 +32,7 @@ from beam_jobs.metric_statistics import (
 )
 from beam_jobs.progress import Progress
 from beam_jobs.score_histogram import Floats, Ints
-from beam_jobs.slicing import Slices, ValueCounts, add_counts, check_slices, count_values
+from beam_jobs.slicing import Columns, Slices, ValueCounts, Values, add_counts, check_slices, count_values
 from beam_jobs.table import ROW, ROW_GROUP_ROWS, Table
 
 MOST_CHUNKS = 256
@@ -54,18 +54,29 @@ class Judging:
     """One job.
 
     Attributes:
-      models: what loads each model in a worker, picklable; `CANDIDATE` is among them, and its labels count.
+      models: what loads each model in a worker, picklable: candidates by name, whose first one's labels count, and
+        perhaps `CHAMPION`.
       columns: what the models read, the label included.
-      slices: the columns to slice by.
-      output: where the report is written, see `judgement`.
+      slices: the columns, and crosses of columns, to slice by.
+      output: where the candidates' reports are written, see `judgement`.
     """
 
     job: str
     question: Question
     models: Mapping[str, Callable[[], Predictor]]
     columns: tuple[str, ...]
-    slices: tuple[str, ...]
+    slices: tuple[Columns, ...]
     output: str
+
+    @property
+    def candidates(self) -> tuple[str, ...]:
+        """Their names, in the order given."""
+        return tuple(name for name in self.models if name != CHAMPION)
+
+    @property
+    def slice_columns(self) -> tuple[str, ...]:
+        """Every column that is sliced by."""
+        return tuple(dict.fromkeys(name for columns in self.slices for name in columns))
 
 
 def judge_batch(
@@ -74,44 +85,58 @@ def judge_batch(
     """Scores a batch and counts it.
 
     Args:
-      batch: `judging.columns`, `judging.slices` and `_row`.
+      batch: `judging.columns`, the slices' columns and `_row`.
 
     Raises:
       DataError: a label or a prediction is not what the task allows.
     """
-    labels = _checked_labels(predictors[CANDIDATE].labels(batch), judging.question)
+    labelled, labels, predictions = predict(batch, judging, predictors)
+    replicates = judging.question.intervals.replicates(batch.column(ROW).to_numpy()[labelled])
+    tallies: dict[SliceKey, Tally] = {}
+    for columns in ((), *judging.slices):
+        names, numbers = slices.names(columns), slices.numbers(batch, columns)
+        bins = SLICE_BINS if columns else OVERALL_BINS
+        counted = {
+            name: _statistics(
+                judging.question.task, Rows(labels, predicted, replicates, numbers[labelled], len(names), bins)
+            )
+            for name, predicted in predictions.items()
+        }
+        tallies.update(_tallies(split, columns, names, numbers[~labelled], counted))
+    return tallies
+
+
+def predict(
+    batch: pa.RecordBatch, judging: Judging, predictors: Mapping[str, Predictor]
+) -> tuple[npt.NDArray[np.bool_], Floats, dict[str, npt.NDArray[np.float32]]]:
+    """Which rows are labelled: (rows,); and of these the labels and each model's predictions.
+
+    Raises:
+      DataError: a label or a prediction is not what the task allows.
+    """
+    labels = _checked_labels(predictors[judging.candidates[0]].labels(batch), judging.question)
     labelled = ~np.isnan(labels)
     known = batch if labelled.all() else batch.filter(pa.array(labelled))
     predictions = {
         name: _checked_predictions(np.asarray(predictor.predict(known)), known.num_rows, name, judging.question)
         for name, predictor in predictors.items()
     }
-    groups = jackknife.groups(known.column(ROW).to_numpy())
-    tallies: dict[SliceKey, Tally] = {}
-    for column in ("", *judging.slices):
-        names = slices.names(column) if column else ("",)
-        numbers = slices.numbers(batch, column) if column else np.zeros(batch.num_rows, np.int64)
-        bins = SLICE_BINS if column else OVERALL_BINS
-        counted = {
-            name: _statistics(
-                judging.question.task,
-                Rows(labels[labelled], predicted, groups, numbers[labelled], len(names), bins),
-            )
-            for name, predicted in predictions.items()
-        }
-        tallies.update(_tallies(split, column, names, numbers[~labelled], counted))
-    return tallies
+    return labelled, labels[labelled], predictions
 
 
 def _tallies(
-    split: str, column: str, names: Sequence[str], unlabelled: Ints, counted: Mapping[str, Sequence[SliceStatistics]]
+    split: str,
+    columns: Columns,
+    names: Sequence[Values],
+    unlabelled: Ints,
+    counted: Mapping[str, Sequence[SliceStatistics]],
 ) -> Tallies:
     without = np.bincount(unlabelled, minlength=len(names)).tolist()
     every = {
-        SliceKey(split, column, value): Tally(without[n], {model: each[n] for model, each in counted.items()})
-        for n, value in enumerate(names)
+        SliceKey(split, columns, values): Tally(without[n], {model: each[n] for model, each in counted.items()})
+        for n, values in enumerate(names)
     }
-    return {key: tally for key, tally in every.items() if tally.unlabelled or tally.models[CANDIDATE].rows}
+    return {key: tally for key, tally in every.items() if tally.unlabelled or tally.rows}
 
 
 def _statistics(task: str, rows: Rows) -> Sequence[SliceStatistics]:
@@ -140,17 +165,21 @@ def _checked_predictions(
 ) -> npt.NDArray[np.float32]:
     shape = (rows, len(question.classes)) if question.task == metrics.MULTICLASS else (rows,)
     if predictions.shape != shape:
-        raise DataError(f"The {model} predicts an array of shape {predictions.shape} where {shape} is expected.")
+        raise DataError(
+            f"The model '{model}' predicts an array of shape {predictions.shape} where {shape} is expected."
+        )
     free = question.task == metrics.REGRESSION
     fine = np.isfinite(predictions) if free else (predictions >= 0) & (predictions <= 1)
     if not fine.all():
         wrong, what = predictions[~fine], "a finite number" if free else "a probability"
-        raise DataError(f"The {model} predicts {wrong.flat[0]:g} where {what} is expected ({wrong.size:,} times).")
+        raise DataError(
+            f"The model '{model}' predicts {wrong.flat[0]:g} where {what} is expected ({wrong.size:,} times)."
+        )
     return predictions
 
 
 @contextmanager
-def _kept_errors() -> Iterator[None]:
+def kept_errors() -> Iterator[None]:
     """Around work in a worker: the user's errors survive the thread."""
     try:
         yield
@@ -159,7 +188,7 @@ def _kept_errors() -> Iterator[None]:
 
 
 class JudgeExamples(beam.PTransform[beam.Pipeline, beam.PCollection[str]]):
-    """Judges the models on a table's splits, writes the report, and yields where it is.
+    """Judges the models on a table's splits, writes the candidates' reports, and yields where they are.
 
     Raises:
       DataError: on construction, when splits, columns or slice columns are not in the table.
@@ -168,24 +197,28 @@ class JudgeExamples(beam.PTransform[beam.Pipeline, beam.PCollection[str]]):
     def __init__(self, table: Table, judging: Judging) -> None:
         super().__init__()
         check_columns(table.schema, judging.columns)
-        check_slices(table.schema, judging.slices)
-        splits = judging.question.splits
-        check_splits(table, splits)
-        rows = sum(table.splits[split] for split in splits)
-        self.chunks = chunks_of(table, max(ROW_GROUP_ROWS, rows // MOST_CHUNKS), splits)
+        check_slices(table.schema, judging.slice_columns)
+        check_splits(table, judging.question.splits)
+        self.chunks = judged_chunks(table, judging.question.splits)
         self.judging = judging
 
     def expand(self, pipeline: beam.Pipeline) -> beam.PCollection[str]:
         """Counts the slices' values, then the statistics."""
-        slices = beam.pvalue.AsSingleton(pipeline | "FindSlices" >> _FindSlices(self.chunks, self.judging))
+        slices = beam.pvalue.AsSingleton(pipeline | "FindSlices" >> FindSlices(self.chunks, self.judging.slices))
         return (
             pipeline
             | "Chunks" >> beam.Create(self.chunks)
             | "Spread" >> beam.Reshuffle()
             | "Judge" >> beam.ParDo(_JudgeChunk(self.judging), slices)
             | "Merge" >> beam.CombineGlobally(_MergeTallies())
-            | "Report" >> beam.Map(_write_report, slices, self.judging)
+            | "Report" >> beam.Map(_write_reports, slices, self.judging)
         )
+
+
+def judged_chunks(table: Table, splits: Sequence[str]) -> list[Chunk]:
+    """What the splits are cut into."""
+    rows = sum(table.splits[split] for split in splits)
+    return chunks_of(table, max(ROW_GROUP_ROWS, rows // MOST_CHUNKS), splits)
 
 
 def check_splits(table: Table, splits: Sequence[str]) -> None:
@@ -216,33 +249,35 @@ def check_columns(schema: pa.Schema, columns: Sequence[str]) -> None:
             )
 
 
-class _FindSlices(beam.PTransform[beam.Pipeline, beam.PCollection[Slices]]):
+class FindSlices(beam.PTransform[beam.Pipeline, beam.PCollection[Slices]]):
     """The slices' values from a first pass that reads the slice columns alone."""
 
-    def __init__(self, chunks: list[Chunk], judging: Judging) -> None:
+    def __init__(self, chunks: list[Chunk], slices: Sequence[Columns]) -> None:
         super().__init__()
-        self.chunks, self.columns = chunks, judging.slices
+        self.chunks, self.slices = chunks, tuple(slices)
 
     def expand(self, pipeline: beam.Pipeline) -> beam.PCollection[Slices]:
-        if not self.columns:
+        """Counts by chunk, and chooses."""
+        if not self.slices:
             return pipeline | "None" >> beam.Create([Slices({}, {})])
         return (
             pipeline
             | "Chunks" >> beam.Create(self.chunks)
             | "Spread" >> beam.Reshuffle()
-            | "Count" >> beam.Map(_count_chunk, self.columns)
+            | "Count" >> beam.Map(_count_chunk, self.slices)
             | "Merge" >> beam.CombineGlobally(_add_counts)
             | "Choose" >> beam.Map(Slices.most_frequent)
         )
 
 
-def _count_chunk(chunk: Chunk, columns: Sequence[str]) -> ValueCounts:
-    with _kept_errors():
-        return add_counts(count_values(batch, columns) for batch in read_chunk(chunk, columns))
+def _count_chunk(chunk: Chunk, slices: Sequence[Columns]) -> ValueCounts:
+    columns = list(dict.fromkeys(name for each in slices for name in each))
+    with kept_errors():
+        return add_counts(count_values(batch, slices) for batch in read_chunk(chunk, columns))
 
 
 def _add_counts(parts: Iterable[ValueCounts]) -> ValueCounts:
-    with _kept_errors():
+    with kept_errors():
         return add_counts(parts)
 
 
@@ -254,11 +289,11 @@ class _JudgeChunk(beam.DoFn):
         self.predictors: dict[str, Predictor] = {}
 
     def setup(self) -> None:
-        with _kept_errors():
+        with kept_errors():
             self.predictors = {name: load() for name, load in self.judging.models.items()}
 
     def process(self, chunk: Chunk, slices: Slices) -> Iterator[Tallies]:
-        with _kept_errors():
+        with kept_errors():
             tallies, rows = self._judge(chunk, slices)
         progress.advance(self.judging.job, Progress(read=rows, chunks=1))
         yield tallies
@@ -267,7 +302,7 @@ class _JudgeChunk(beam.DoFn):
         io_lineage.reads(chunk.path)
         tallies: Tallies = {}
         rows = 0
-        columns = dict.fromkeys((*self.judging.columns, *self.judging.slices, ROW))
+        columns = dict.fromkeys((*self.judging.columns, *self.judging.slice_columns, ROW))
         for batch in read_chunk(chunk, list(columns)):
             describe = functools.partial(capture.batch_of_job, self.judging.job, batch, chunk, rows)
             with capture.capturing(os.path.dirname(self.judging.output), describe):
@@ -293,16 +328,16 @@ class _MergeTallies(beam.CombineFn):
         return accumulator
 
 
-def _write_report(tallies: Tallies, slices: Slices, judging: Judging) -> str:
-    with _kept_errors():
-        found = report(tallies, slices, judging.question)
+def _write_reports(tallies: Tallies, slices: Slices, judging: Judging) -> str:
+    with kept_errors():
+        found = {name: report(tallies, slices, judging.question, name) for name in judging.candidates}
     failures.discard(os.path.dirname(judging.output))  # attempts of a job that ends well
     storage.write_text(judging.output, json.dumps(found, indent=1, allow_nan=False))
     io_lineage.writes(judging.output)
     return judging.output
 
 
-def read_report(path: str) -> dict[str, Any]:
-    """The report that `JudgeExamples` wrote."""
-    found: dict[str, Any] = json.loads(storage.read_text(path))
+def read_reports(path: str) -> dict[str, dict[str, Any]]:
+    """The reports that `JudgeExamples` wrote, by candidate."""
+    found: dict[str, dict[str, Any]] = json.loads(storage.read_text(path))
     return found

@@ -47,6 +47,13 @@ METRICS: dict[str, tuple[Metric, ...]] = {
     ),
 }
 
+TFMA_METRICS: dict[str, tuple[Metric, ...]] = {
+    BINARY: (Metric("auc_precision_recall", 1), Metric("calibration", 0, 0, _INF)),
+    MULTICLASS: (),
+    REGRESSION: (Metric("mean_squared_error", -1, 0, _INF), Metric("calibration", 0, -_INF, _INF)),
+}
+"""What tensorflow-model-analysis defines in its own way; told beside the metrics, and nothing is decided by it."""
+
 
 def metric_of(task: str, name: str) -> Metric:
     """Looks a metric up.

@@ -3,6 +3,7 @@
 Memory is bounded, and the histogram of a set of rows is the same whatever the batches and the order of merging.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,13 +59,25 @@ class ScoreHistogram:
           keys: (rows,) of `score_keys`, ascending.
           columns: (rows,) the column of `counts` that each row falls in, 0..width-1.
         """
+
+        def count(bins: Ints, length: int) -> Ints:
+            counts = np.bincount(bins * width + columns, minlength=length * width)
+            return counts.reshape(length, width).astype(np.int64, copy=False)
+
+        return cls.of_counted(keys, count, most)
+
+    @classmethod
+    def of_counted(cls, keys: Ints, count: Callable[[Ints, int], Ints], most: int) -> "ScoreHistogram":
+        """Counts rows in a way of its own.
+
+        Args:
+          keys: (rows,) of `score_keys`, ascending.
+          count: given each row's bin and the number of bins, their counts: (bins, width).
+        """
         level = _level_for(keys, most)
         shifted = keys >> level
         firsts = _firsts(shifted)
-        place = np.cumsum(firsts) - 1
-        bins = int(firsts.sum())
-        counts = np.bincount(place * width + columns, minlength=bins * width).reshape(bins, width)
-        return cls(most, level, shifted[firsts], counts.astype(np.int64, copy=False))
+        return cls(most, level, shifted[firsts], count(np.cumsum(firsts) - 1, int(firsts.sum())))
 
     def merge(self, other: "ScoreHistogram") -> "ScoreHistogram":
         """The histogram of both sets of rows."""
@@ -126,6 +139,23 @@ def average_precision(negatives: Floats, positives: Floats) -> Floats:
     false = np.cumsum(negatives[::-1], axis=0)
     precision = true / np.maximum(true + false, 1)
     return _ratio((positives[::-1] * precision).sum(axis=0), positives.sum(axis=0))
+
+
+def interpolated_average_precision(negatives: Floats, positives: Floats) -> Floats:
+    """Area under the precision-recall curve, interpolated between scores as TensorFlow's `AUC(curve='PR')` does.
+
+    Between two scores the true and the false positives are taken to grow together: Davis and Goadrich, "The
+    Relationship Between Precision-Recall and ROC Curves", ICML 2006.
+
+    Args and result as in `auc`; NaN where there is no positive row.
+    """
+    true, rows = np.cumsum(positives[::-1], axis=0), np.cumsum((positives + negatives)[::-1], axis=0)
+    more, more_rows = positives[::-1], (positives + negatives)[::-1]
+    slope = np.divide(more, more_rows, out=np.zeros_like(more), where=more_rows > 0)
+    before = rows - more_rows
+    grown = np.divide(rows, before, out=np.ones_like(rows), where=before > 0)
+    area = slope * (more + (true - slope * rows) * np.log(grown))
+    return _ratio(area.sum(axis=0), positives.sum(axis=0))
 
 
 def auc_error(negatives: Floats, positives: Floats) -> Floats:

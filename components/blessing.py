@@ -5,6 +5,7 @@ The names are those of `tfx.components.evaluator.constants`. They are restated, 
 """
 
 import os
+from collections.abc import Sequence
 
 from tfx.types.artifact import Artifact
 
@@ -41,6 +42,12 @@ def speaks_of(blessing: Artifact, model: Artifact) -> bool:
     """Whether it was this model that was judged, or one with the same content."""
     recorded = blessing.get_string_custom_property(MODEL_DIGEST)
     return bool(blessing.get_int_custom_property(MODEL_ID) == model.id or recorded == digest_of(model) != "")
+
+
+def model_of(blessing: Artifact, models: Sequence[Artifact]) -> Artifact | None:
+    """Which of the models was judged; None where the blessing speaks of none of them."""
+    by_id = [model for model in models if blessing.get_int_custom_property(MODEL_ID) == model.id]
+    return next(iter(by_id or [model for model in models if speaks_of(blessing, model)]), None)
 
 
 def digest_of(model: Artifact) -> str:

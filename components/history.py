@@ -17,7 +17,7 @@ from components import blessing
 
 
 class ChampionStrategy(ResolverStrategy):
-    """Resolves the last blessed model that is another than the candidate.
+    """Resolves the last blessed model that is another than the candidate, or than every candidate where there are several.
 
     TFX's LatestBlessedModelStrategy would, on a repeated run, resolve the candidate itself, judge it
     against itself and so run again a step whose inputs have not changed. Models are told apart by content: one that was

@@ -1,1 +1,1 @@
-"""Judges a model and its champion on labelled rows, and blesses it or says why not."""
+"""Judges models and their champion on labelled rows, and blesses the best or says why not."""

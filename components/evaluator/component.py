@@ -1,4 +1,4 @@
-"""Evaluator: judges a model on labelled rows beside its champion, and blesses it or says why not."""
+"""Evaluator: judges models on labelled rows beside their champion, and blesses the best or says why not."""
 
 from tfx.dsl.components.base import base_beam_component, executor_spec
 from tfx.types import standard_artifacts
@@ -28,8 +28,8 @@ class Evaluator(base_beam_component.BaseBeamComponent):
 
     Args:
       examples: Braid's Examples, in splits.
-      model: the candidate.
-      config: JSON, see `components.evaluator.rules`: slices, thresholds, champion, splits, decide_on.
+      model: the candidate, or a union of the channels of several, which are judged on the same rows.
+      config: JSON, see `components.evaluator.rules`.
       baseline_model: the champion; the channel may hold none.
     """
 

@@ -11,7 +11,7 @@ from components.pusher.executor import Executor
 
 
 class PusherSpec(ComponentSpec):
-    """A model and its blessing in, where it serves from out."""
+    """Models and a blessing of one in, where it serves from out."""
 
     PARAMETERS = {"destination": ExecutionParameter(type=str)}  # noqa: RUF012  TFX's own way to declare them
     INPUTS = {  # noqa: RUF012
@@ -32,7 +32,7 @@ class Pusher(BaseComponent):
         """Declares the step.
 
         Args:
-          model: a channel of Model.
+          model: a channel of Model, or a union of several, of which the blessing says which one is pushed.
           destination: the folder that gets a sub-folder a version, and the link `current`.
           model_blessing: a channel of ModelBlessing; without one, every model is pushed.
         """

@@ -7,6 +7,7 @@ from tfx.types import artifact_utils
 from tfx.types.artifact import Artifact
 
 from components import blessing
+from components.errors import StepError
 from components.pusher.pushing import Push, hold_back, push, superseded
 
 DIGEST = "pushed_digest"
@@ -21,11 +22,11 @@ class Executor(BaseExecutor):
         output_dict: dict[str, list[Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Pushes the model unless a blessing was asked for and refused."""
-        model = artifact_utils.get_single_instance(input_dict["model"])
-        blessed = all(map(blessing.is_blessed, input_dict.get("model_blessing") or []))
+        """Pushes the model that is blessed, or the only one where no blessing is asked for."""
+        verdicts = input_dict.get("model_blessing") or []
+        blessed = all(map(blessing.is_blessed, verdicts))
         destination = str(exec_properties["destination"])
-        pushed = push(model.uri, destination) if blessed else hold_back(destination)
+        pushed = push(_chosen(input_dict["model"], verdicts).uri, destination) if blessed else hold_back(destination)
         _record(artifact_utils.get_single_instance(output_dict["pushed_model"]), pushed)
 
     @staticmethod
@@ -36,6 +37,28 @@ class Executor(BaseExecutor):
             return ""
         path, digest = (pushed.get_string_custom_property(key) for key in ("pushed_destination", DIGEST))
         return superseded(path, digest)
+
+
+def _chosen(models: list[Artifact], verdicts: list[Artifact]) -> Artifact:
+    """The model that the blessing speaks of; a single one needs none.
+
+    Raises:
+      StepError: there are several models and no blessing, or one that speaks of another.
+    """
+    if len(models) == 1:
+        return models[0]
+    if not verdicts:
+        raise StepError(
+            f"The Pusher was given {len(models)} models and no blessing that says which one to push.",
+            "Give it the Evaluator's blessing, or one model.",
+        )
+    model = blessing.model_of(verdicts[0], models)
+    if model is None:
+        raise StepError(
+            f"The blessing speaks of none of the {len(models)} models that the Pusher was given.",
+            "Give it the blessing of the Evaluator that judged these models.",
+        )
+    return model
 
 
 def _record(artifact: Artifact, pushed: Push) -> None:

@@ -39,8 +39,7 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say():
 def _auc(p: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     labels = (rng.random(len(p)) < p).astype(float)
     groups = jackknife.groups(rng.integers(0, 2**62, len(p)))
-    rows = Rows(labels, p, groups, np.zeros(len(p), np.int64), 1)
-    return binary_statistics(rows)[0].values()["auc"]
+    return binary_statistics(Rows.of_groups(labels, p, groups))[0].values()["auc"]
 
 
 def test_no_interval_for_few_rows_or_where_a_replicate_is_undefined():

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from sklearn import metrics as sk
 
 from beam_jobs import jackknife
+from beam_jobs.intervals import Groups
 from beam_jobs.metric_statistics import (
     CALIBRATION_BINS,
     OVERALL_BINS,
@@ -34,7 +35,7 @@ def rows_of(task: str, count: int, seed: int) -> tuple[np.ndarray, np.ndarray, n
 
 def counted(task: str, labels, predictions, ids, slices=None, *, count=1, bins=OVERALL_BINS):
     slices = np.zeros(len(labels), np.int64) if slices is None else slices
-    return STATISTICS[task](Rows(labels, predictions, jackknife.groups(ids), slices, count, bins))
+    return STATISTICS[task](Rows(labels, predictions, Groups(jackknife.groups(ids)), slices, count, bins))
 
 
 def exact_calibration_error(hits: np.ndarray, p: np.ndarray) -> float:
@@ -155,7 +156,7 @@ def test_the_size_of_statistics_does_not_grow_with_rows():
     def size(count: int) -> int:
         labels, p, ids = rows_of("binary", count, 0)
         found = counted("binary", labels, p, ids, bins=4_096)[0]
-        return sum(h.keys.nbytes + h.counts.nbytes for h in (*found.scores, *found.group_scores))
+        return sum(h.keys.nbytes + h.counts.nbytes for h in (*found.scores, *found.replicate_scores))
 
     assert size(200_000) < 1.5 * size(20_000)
 

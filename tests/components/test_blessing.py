@@ -37,6 +37,17 @@ def test_what_is_recorded_is_read_again(tmp_path: Path, blessed: bool, baseline:
     assert artifact.has_custom_property(blessing.BASELINE) == (baseline is not None)
 
 
+def test_of_several_models_a_blessing_speaks_of_the_one_that_was_judged(tmp_path: Path) -> None:
+    artifact, models = standard_artifacts.ModelBlessing(), [model(7), model(8), model(9)]
+    artifact.uri = str(tmp_path)
+    for one in models[1:]:
+        one.set_string_custom_property("tree_digest", "same")
+    blessing.record(artifact, models[2], None, True, "")
+    assert blessing.model_of(artifact, models) is models[2]
+    assert blessing.model_of(artifact, models[:2]) is models[1]
+    assert blessing.model_of(artifact, models[:1]) is None
+
+
 @pytest.mark.parametrize(
     ("judged", "asked", "spoken_of"), [("aa", "aa", True), ("aa", "bb", False), ("", "", False), ("aa", "", False)]
 )

@@ -3,10 +3,27 @@ import json
 import pytest
 
 from components.errors import StepError
-from components.evaluator.decision import decide
-from components.evaluator.rules import Bound, ChampionRule, Rules
+from components.evaluator.decision import Decision, choose, decide
+from components.evaluator.rules import Bound, ChampionRule, FairnessRule, Rules
 
 NO_CHAMPION = "There is none yet."
+
+
+def node(auc: float | None, rows: int = 500, champion: float | None = None) -> dict:
+    found = {"rows": rows, "auc": figure(auc, "" if auc is not None else "no row has the label 'late'")}
+    if champion is not None:
+        found |= {"champion": {"auc": figure(champion)}, "difference": {"auc": figure(auc - champion)}}
+    return found
+
+
+def sliced(slices: dict, crosses: list | None = None, gap: dict | None = None, auc: float = 0.7) -> dict:
+    found = report(auc)
+    found["splits"]["test"] |= {
+        "slices": {"origin": slices},
+        "crosses": crosses or [],
+        "fairness": [gap] if gap else [],
+    }
+    return found
 
 
 def figure(value: float | None, reason: str = "") -> dict:
@@ -84,7 +101,9 @@ def test_the_pipelines_configuration_parses():
         "champion": {"metric": "", "at_most_worse": 0.01},
     }
     rules = Rules.parse(json.dumps(text)).check("binary")
-    assert rules == Rules(("carrier",), {"auc": Bound(0.68)}, ChampionRule("", 0.01), ("eval", "test"), "test")
+    assert rules == Rules(
+        slices=("carrier",), thresholds={"auc": Bound(0.68)}, champion=ChampionRule("", 0.01), decide_on="test"
+    )
     assert rules.champion_metric("binary").name == "auc" and rules.champion_metric("regression").name == "rmse"
     assert Rules.parse('{"champion": null}').champion is None
     assert Rules.parse("") == Rules()
@@ -98,6 +117,26 @@ def test_the_pipelines_configuration_parses():
         ({"thresholds": {"auc": {"min": "0.7"}}}, 'min must be a number, not "0.7"'),
         ({"slices": "carrier"}, 'slices must be a list of names, not "carrier"'),
         ({"decide_on": "train"}, "decide_on is 'train'"),
+        ({"intervals": "bootstap"}, "intervals is 'bootstap'. Did you mean 'bootstrap'"),
+        ({"resamples": 3}, "resamples is 3; it must be from 40 to 1000"),
+        ({"engine": "tmfa"}, "engine is 'tmfa'. Did you mean 'tfma'"),
+        ({"tfma": 1}, "tfma must be true or false, not 1"),
+        ({"slice_rows": 0}, "slice_rows is 0; it must be 1 or more"),
+        ({"crosses": [["origin"]]}, 'crosses: ["origin"] names fewer than two columns'),
+        ({"crosses": ["origin", "carrier"]}, 'each of crosses must be a list of names, not "origin"'),
+        ({"fairness": [{"colum": "origin"}]}, "fairness has no setting 'colum'. Did you mean 'column'"),
+        ({"fairness": {"column": "origin"}}, "fairness must be a list"),
+        ({"fairness": [{"column": "origin"}]}, "lacks max_gap"),
+        ({"fairness": [{"column": "origin", "max_gap": -0.1}]}, "max_gap is -0.1; it must be 0 or more"),
+        ({"fairness": [{"column": "o", "metric": "acu", "max_gap": 0.1}]}, "fairness: 'acu' is not a metric"),
+        ({"slice_thresholds": {"origin": {"acu": {}}}}, "slice_thresholds: origin: 'acu' is not a metric"),
+        ({"slice_thresholds": {"origin": {"auc": {"mim": 1}}}}, "no setting 'mim'. Did you mean 'min'"),
+        ({"thresholds": {"base_rate": {"at_most_worse": 0}}}, "of 'base_rate' neither more nor less is better"),
+        ({"thresholds": {"auc": {"at_most_worse": -1}}}, "at_most_worse is -1; it must be 0 or more"),
+        (
+            {"thresholds": {"auc": {"at_most_worse": 0}}, "champion": None},
+            "thresholds: auc: at_most_worse compares with the champion, and champion is null",
+        ),
         ({"champion": {"at_most_worse": -1}}, "at_most_worse is -1"),
         ({"champion": {"metric": "auk"}}, "champion: 'auk' is not a metric of a binary model. Did you mean 'auc'"),
         ({"champion": {"metric": "base_rate"}}, "of 'base_rate' neither more nor less is better"),
@@ -121,3 +160,84 @@ def test_without_threshold_and_champion_a_model_must_be_better_than_guessing(auc
     decision = decide(report(auc), Rules(), NO_CHAMPION)
     assert decision.blessed == blessed
     assert "guessing has 0.5" in decision.reasons[-1]
+
+
+ORIGIN = {"origin": {"auc": Bound(min=0.6)}}
+
+
+def test_a_bound_on_slices_holds_for_each_that_has_enough_rows():
+    rules = Rules(slice_thresholds=ORIGIN, champion=None)
+    kept = decide(sliced({"JFK": node(0.65), "EWR": node(0.6), "LGA": node(0.4, 99)}), rules, "")
+    assert kept.blessed
+    assert kept.reasons == ("On 'test', auc keeps its bounds in 2 slices of origin (1 more have too few rows).",)
+    broken = decide(sliced({"JFK": node(0.65), "EWR": node(0.59), "LGA": node(None)}), rules, "")
+    assert not broken.blessed
+    assert broken.reasons == (
+        "On 'test', where origin is EWR, auc is 0.59 (too few rows for an interval); it must be at least 0.6.",
+        "On 'test', where origin is LGA, auc cannot be told (no row has the label 'late'); it must be at least 0.6.",
+    )
+
+
+def test_a_bound_on_slices_that_are_all_small_is_not_kept():
+    decision = decide(sliced({"JFK": node(0.9, 99)}), Rules(slice_thresholds=ORIGIN, champion=None), "")
+    assert decision.reasons == ("On 'test', no slice of origin has 100 rows to hold to its bounds.",)
+
+
+def test_a_bound_on_crossed_columns():
+    rules = Rules(slice_thresholds={"origin, carrier": {"auc": Bound(min=0.6)}}, champion=None)
+    assert rules.all_slices() == (("origin", "carrier"),)
+    crossed = [{"columns": ["origin", "carrier"], "slices": [{"values": ["JFK", "AA"], **node(0.5)}]}]
+    decision = decide(sliced({}, crossed), rules, "")
+    assert "where origin is JFK, carrier is AA, auc is 0.5" in decision.reasons[0]
+
+
+@pytest.mark.parametrize(("auc", "blessed"), [(0.7, True), (0.685, True), (0.68, True), (0.67, False)])
+def test_a_slice_may_be_worse_than_the_champions_by_so_much(auc, blessed):
+    rules = Rules(slice_thresholds={"origin": {"auc": Bound(at_most_worse=0.0201)}})
+    found = sliced({"JFK": node(auc, champion=0.7), "EWR": node(0.9, champion=0.8)})
+    found["splits"]["test"]["overall"] |= node(0.8, champion=0.8)
+    assert decide(found, rules, "").blessed == blessed
+
+
+def test_without_a_champion_a_slice_is_held_to_nothing_but_its_own_bounds():
+    rules = Rules(slice_thresholds={"origin": {"auc": Bound(at_most_worse=0.02)}})
+    decision = decide(sliced({"JFK": node(0.3)}), rules, NO_CHAMPION)
+    assert decision.blessed and "Not compared with a champion" in decision.reasons[0]
+
+
+@pytest.mark.parametrize(("gap", "blessed"), [(0.05, True), (0.051, False), (None, False)])
+def test_a_gap_between_slices_may_be_so_large(gap, blessed):
+    rules = Rules(fairness=(FairnessRule("origin", "auc", 0.05),), champion=None)
+    ends = {"highest": {"values": ["JFK"], "value": 0.75}, "lowest": {"values": ["LGA"], "value": 0.7}}
+    told = {"columns": ["origin"], "metric": "auc", "gap": figure(gap), "slices": 3, "left_out": 1, **ends}
+    decision = decide(sliced({}, gap=told), rules, "")
+    assert decision.blessed == blessed
+    if gap is not None:
+        assert "auc is 0.75 where origin is JFK and 0.7 where origin is LGA: a gap of 0.05" in decision.reasons[0]
+
+
+def decided(passed: bool) -> Decision:
+    return Decision(passed, ())
+
+
+@pytest.mark.parametrize(
+    ("aucs", "passed", "chosen"),
+    [
+        ((0.7, 0.8, 0.75), (True, True, True), "b"),
+        ((0.7, 0.8, 0.75), (True, False, True), "c"),
+        ((0.7, 0.8, 0.8), (True, True, True), "b"),
+        ((0.7, 0.8, 0.75), (False, False, False), "b"),
+        ((None, 0.5, None), (True, True, True), "b"),
+    ],
+)
+def test_the_best_that_passes_is_chosen_and_of_equals_the_first(aucs, passed, chosen):
+    reports = {name: report(auc, reason="none") for name, auc in zip("abc", aucs, strict=True)}
+    decisions = {name: decided(each) for name, each in zip("abc", passed, strict=True)}
+    assert choose(reports, decisions, Rules()) == chosen
+
+
+def test_the_best_has_the_least_where_less_is_better():
+    reports = {"a": report(0.9, log_loss=0.5), "b": report(0.7, log_loss=0.4)}
+    decisions = dict.fromkeys("ab", decided(True))
+    assert choose(reports, decisions, Rules(champion=ChampionRule("log_loss"))) == "b"
+    assert choose(reports, decisions, Rules(champion=None)) == "a"

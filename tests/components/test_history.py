@@ -33,11 +33,11 @@ class History:
             self.blessings.append(verdict)
         return made
 
-    def champion_of(self, candidate: standard_artifacts.Model) -> list[standard_artifacts.Model]:
-        given = {"model": self.models, "blessing": self.blessings, "candidate": [candidate]}
+    def champion_of(self, *candidates: standard_artifacts.Model) -> list[standard_artifacts.Model]:
+        given = {"model": self.models, "blessing": self.blessings, "candidate": list(candidates)}
         found = ChampionStrategy().resolve_artifacts(None, given)
         assert len(found["model"]) == len(found["blessing"]) <= 1
-        assert found["candidate"] == [candidate]
+        assert found["candidate"] == list(candidates)
         return found["model"]
 
 
@@ -80,3 +80,10 @@ def test_the_blessing_of_a_lost_model_speaks_of_the_one_that_was_trained_again(h
     shutil.rmtree(lost.uri)
     again = history.model("a", blessed=None)
     assert history.champion_of(history.model("b", blessed=None)) == [again]
+
+
+def test_none_of_several_candidates_is_the_champion(history: History) -> None:
+    first, second, third = history.model("a"), history.model("b"), history.model("c", blessed=False)
+    assert history.champion_of(second, third) == [first]
+    assert history.champion_of(first, second, third) == []
+    assert history.champion_of(history.model("a", blessed=None), history.model("d", blessed=None)) == [second]
