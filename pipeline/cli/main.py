@@ -19,6 +19,7 @@ COMMANDS = {
     "check": "Check a configuration without running it.",
     "runs": "List past runs.",
     "show": "Show one run: steps, ledgers, features, metrics, places.",
+    "report": "Write the report on one run: a page with its models, metrics and explanations.",
     "debug": "Replay a step of a run in your IDE, with the inputs it had.",
     "explain": "Tell why a step ran again, or came from the cache.",
     "score": "Score every row of a table with a trained model.",
