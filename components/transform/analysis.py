@@ -107,7 +107,8 @@ class Analyze(beam.PTransform[beam.Pipeline, Any]):
         with tft_beam.Context(temp_dir=analysis.temporary, force_tf_compat_v1=False):
             analyze = tft_beam.AnalyzeDataset(analysis.preprocessing)  # type: ignore[no-untyped-call]
             transform_fn = (batches, adapter_config(analysis.features)) | "Analyze" >> analyze
-            return transform_fn | "Write" >> transform_fn_io.WriteTransformFn(analysis.output)
+            write = transform_fn_io.WriteTransformFn(analysis.output)  # type: ignore[no-untyped-call]
+            return transform_fn | "Write" >> write
 
 
 class _ReadChunk(beam.DoFn):

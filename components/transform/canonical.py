@@ -1,6 +1,6 @@
 """A SavedModel's bytes freed of chance: the same analysis writes the same files.
 
-TensorFlow numbers its functions by a counter of the process, writes them in any order, names tables after temporary
+TensorFlow numbers its functions by a counter of the process, writes them and their nodes in any order, names tables after temporary
 folders and adds a random id. None of it means anything; all of it would change the digest of an artifact that is equal.
 """
 
@@ -35,9 +35,9 @@ def canonicalize(folder: str, temporary: str) -> None:
         names = _function_names(graph)
         tables = _table_names(folder, temporary)
         _rename(graph, lambda text: tables(names.get(text, text)))  # noqa: B023  used within the turn
-        functions = sorted(graph.graph_def.library.function, key=lambda one: one.signature.name)
-        del graph.graph_def.library.function[:]
-        graph.graph_def.library.function.extend(functions)
+        graph.graph_def.library.function.sort(key=lambda one: one.signature.name)
+        for function in graph.graph_def.library.function:
+            function.node_def.sort(key=lambda node: node.name)  # nodes name their inputs: their order says nothing
     content = model.SerializeToString(deterministic=True)
     with storage.open_output(path) as stream:
         stream.write(content)
