@@ -301,24 +301,62 @@ class Bound(Section):
 
     min: float | None = None
     max: float | None = None
+    at_most_worse: float | None = Field(
+        None, ge=0, description="By how much the metric may be worse than the champion's on the same rows."
+    )
 
 
 class Champion(Section):
     """Comparison with the last blessed model on the same rows."""
 
-    metric: str = Field("", description="The metric compared; the task's main one unless given.")
+    metric: str = Field(
+        "",
+        description="The metric compared, and by which several candidates are ranked; the task's main one unless given.",
+    )
     at_most_worse: float = Field(0.0, ge=0, description="By how much the new model may be worse.")
 
 
+class Fairness(Section):
+    """How far apart a metric may be between the slices of a column."""
+
+    column: str = Field(description="A column, or several that are crossed, such as `origin, carrier`.")
+    metric: str = Field("", description="The metric compared; the task's main one unless given.")
+    max_gap: float = Field(ge=0, description="The largest distance between the best and the worst slice.")
+
+
 class Evaluation(Section):
-    """How the model is judged."""
+    """How the models are judged."""
 
     slices: list[str] = Field([], description="Columns by whose values the metrics are also shown.")
+    crosses: list[list[str]] = Field(
+        [], description="Columns by whose combined values the metrics are also shown, such as `[[origin, carrier]]`."
+    )
     thresholds: dict[str, Bound] = Field(
         {}, description="Bounds on the test split that the model must keep, such as `{auc: {min: 0.68}}`."
     )
+    slice_thresholds: dict[str, dict[str, Bound]] = Field(
+        {},
+        description="Bounds in every slice of a column, or of crossed ones, such as `{origin: {auc: {min: 0.6}}}`.",
+    )
+    fairness: list[Fairness] = Field(
+        [], description="Bounds on gaps between slices, such as `[{column: origin, metric: auc, max_gap: 0.05}]`."
+    )
+    slice_rows: int = Field(
+        100, ge=1, description="The fewest rows of a slice that `slice_thresholds` and `fairness` speak of."
+    )
     champion: Champion | None = Field(
         Champion(metric="", at_most_worse=0.0), description="Comparison with the last blessed model; `null` for none."
+    )
+    intervals: Literal["jackknife", "bootstrap"] = Field(
+        "jackknife",
+        description="How 95% intervals are made: by leaving out twentieths of the rows, or by the Poisson bootstrap.",
+    )
+    resamples: int = Field(200, ge=40, le=1_000, description="Resamples of the bootstrap.")
+    engine: Literal["braid", "tfma"] = Field(
+        "braid", description="Who counts: Braid's judge, or tensorflow-model-analysis itself, which takes far longer."
+    )
+    tfma: bool = Field(
+        True, description="Also write the results as tensorflow-model-analysis does, for its views and tools."
     )
 
 

@@ -13,10 +13,13 @@ from components.evaluator.component import Evaluator
 from components.explainer.component import Explainer
 from components.feature_selector.component import FeatureSelector
 from components.history import ChampionStrategy
+from components.keras_trainer.component import KerasTrainer
 from components.pusher.component import Pusher
 from components.recording import to_json
+from components.reused_hyperparameters import reused_hyperparameters
 from components.trainer.component import Trainer
 from components.transform.component import Transform
+from components.tuner.component import Tuner
 from pipeline.config import KerasTraining, XgboostTraining
 from pipeline.planning import Plan
 
@@ -51,15 +54,43 @@ def _training(plan: Plan, examples: BaseChannel, schema: BaseNode, selector: Fea
     config = plan.loaded.config
     importances = selector.outputs["importances"]
     steps: list[BaseNode] = []
+    graph: BaseChannel | None = None
     if any(isinstance(trainer, KerasTraining) for trainer in config.train):
         settings = {**config.transform.model_dump(), **plan.code["transform"].parameters}
         transform = Transform(examples, importances, schema.outputs["schema"], to_json(settings)).with_id("transform")
+        graph = transform.outputs["transform_graph"]
         steps.append(transform)
     for trainer in config.train:
-        own = _settings(plan, trainer)
-        step = Trainer(examples, importances, to_json(own))
-        steps.append(step.with_id(trainer.train_step))
+        tuner = _tuner(plan, trainer, examples, importances, graph)
+        parameters = tuner.outputs["hyperparameters"] if tuner else None
+        own = to_json(_settings(plan, trainer))
+        if isinstance(trainer, KerasTraining):
+            assert graph is not None
+            step: BaseNode = KerasTrainer(examples, importances, graph, own, parameters)
+        else:
+            step = Trainer(examples, importances, own, parameters)
+        steps += [*([tuner] if tuner else []), step.with_id(trainer.train_step)]
     return steps
+
+
+def _tuner(
+    plan: Plan,
+    trainer: XgboostTraining | KerasTraining,
+    examples: BaseChannel,
+    importances: BaseChannel,
+    graph: BaseChannel | None,
+) -> BaseNode | None:
+    """What gives the trainer its parameters: a search, or an earlier one's result."""
+    if trainer.tune is None:
+        return None
+    if trainer.tune.reuse:
+        return reused_hyperparameters(trainer.tune.reuse, trainer.tune_step, trainer.family)
+    search = {**trainer.tune.model_dump(exclude={"reuse"}), "family": trainer.family}
+    # A trainer's name is none of the search's business: it would make another search of the same one.
+    search["trainer"] = {key: value for key, value in _settings(plan, trainer).items() if key != "name"}
+    graph = graph if isinstance(trainer, KerasTraining) else None
+    tuner: Tuner = Tuner(examples, importances, to_json(search), graph).with_id(trainer.tune_step)
+    return tuner
 
 
 def _settings(plan: Plan, trainer: XgboostTraining | KerasTraining) -> dict[str, Any]:

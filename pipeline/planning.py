@@ -14,7 +14,7 @@ from beam_jobs.errors import BraidError, listed, nearest
 from beam_jobs.sources import SourceConfig, SourceContent
 from beam_jobs.sql import CheckedQuery
 from pipeline import user_code
-from pipeline.config import ColumnSplit, HashSplit, KerasTraining, PrepareStep, Source, TimeSplit
+from pipeline.config import ColumnSplit, HashSplit, KerasTraining, PipelineConfig, PrepareStep, Source, TimeSplit
 from pipeline.errors import ConfigError
 from pipeline.loading import Loaded
 from pipeline.user_code import UserCode
@@ -216,6 +216,9 @@ def _check_examples(loaded: Loaded, steps: dict[str, PlannedStep]) -> None:
         (("select", "always"), config.select.always),
         (("select", "allow_leaks"), config.select.allow_leaks),
         (("evaluate", "slices"), config.evaluate.slices),
+        (("evaluate", "crosses"), [column for cross in config.evaluate.crosses for column in cross]),
+        (("evaluate", "slice_thresholds"), _sliced(config, config.evaluate.slice_thresholds)),
+        (("evaluate", "fairness"), _sliced(config, [rule.column for rule in config.evaluate.fairness])),
     ]
     for path, columns in named:
         for column in columns:
@@ -224,6 +227,12 @@ def _check_examples(loaded: Loaded, steps: dict[str, PlannedStep]) -> None:
                     f"{loaded.settings.origin(path)}: '{'.'.join(path)}' names '{column}', but the examples have no such column.{nearest(column, output.names)}",
                     f"Columns of the examples: {listed(output.names, 40)}.",
                 )
+
+
+def _sliced(config: PipelineConfig, rules: Iterable[str]) -> list[str]:
+    """The columns of rules on slices, which name one or, with commas, several that are crossed."""
+    names = [[rule] if rule in config.evaluate.slices else rule.split(",") for rule in rules]
+    return [name.strip() for columns in names for name in columns]
 
 
 def _check_columns(loaded: Loaded, step: PlannedStep) -> None:

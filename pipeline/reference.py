@@ -34,7 +34,9 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "train, family: keras": config.KerasTraining,
     "train.tune": config.Tuning,
     "evaluate": config.Evaluation,
+    "evaluate.thresholds.METRIC": config.Bound,
     "evaluate.champion": config.Champion,
+    "evaluate.fairness": config.Fairness,
     "explain": config.Explanation,
     "push": config.Push,
 }

@@ -20,6 +20,10 @@ MAIN_METRICS = (
 )
 
 
+MOST_COMPARED = 3
+"""Metrics of the candidates' table; the others are in `metrics.json`."""
+
+
 def output_of(run: Run, step: str, key: str) -> Output | None:
     """The output of a step, or nothing when the step did not get so far."""
     found = run.step(step)
@@ -80,7 +84,7 @@ def candidate_rows(run: Run) -> tuple[list[str], list[tuple[str, ...]]]:
         return [], []
     decided_on = document["decision"]["decide_on"]
     figures = [candidate["overall"][decided_on] for candidate in candidates]
-    shown = [metric for metric in MAIN_METRICS if any(metric in found for found in figures)]
+    shown = [metric for metric in MAIN_METRICS if any(metric in found for found in figures)][:MOST_COMPARED]
     rows = [
         (candidate["name"], candidate["family"], *(_with_interval(found.get(name)) for name in shown), _fate(candidate))
         for candidate, found in zip(candidates, figures, strict=True)
