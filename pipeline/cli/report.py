@@ -46,11 +46,11 @@ def _write(path: str, text: str) -> None:
     """Raises:
     RunError: the file cannot be written.
     """
-    from beam_jobs import storage
+    from beam_jobs.whole_files import write_pieces
     from pipeline.errors import RunError
 
     try:
-        storage.write_text(path, text)
+        write_pieces(path, [text.encode()])
     except OSError as error:
         raise RunError(
             f"The report cannot be written to '{path}': {error.strerror or error}.", "Name another file with --to."

@@ -9,6 +9,7 @@ from pipeline.report.words import number
 
 _LABEL, _PLOT, _LINE, _MARGIN = 190, 420, 22, 14
 _LONGEST_LABEL = 28
+_NEARLY = 1e-9  # what dividing floats may miss by
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ class _Scale:
         if high - low < 1e-12:
             low, high = low - 0.5, high + 0.5
         step = _step((high - low) / 4)
-        first, last = math.floor(low / step), math.ceil(high / step)
+        first, last = math.floor(low / step + _NEARLY), math.ceil(high / step - _NEARLY)
         ticks = tuple(round(place * step, 12) for place in range(first, last + 1))
         return cls(ticks[0], ticks[-1], ticks, max(0, -math.floor(math.log10(step))))
 

@@ -7,7 +7,9 @@ import ml_metadata as mlmd
 import pyarrow as pa
 
 from beam_jobs.errors import BraidError
-from components.explanations import Summary
+from components.explanations import GLOBAL, Summary
+from components.hyperparameters import HYPERPARAMETERS
+from components.importances import IMPORTANCES
 from pipeline import runs
 from pipeline.lineage.archive import Archive
 from pipeline.lineage.records import plain
@@ -33,7 +35,7 @@ def gather(store: mlmd.MetadataStore, name: str) -> dict[str, Any]:
     outputs = Outputs(run)
     explanations = _explanations(outputs)
     evaluation = _first(outputs, "ModelEvaluation", "metrics.json")
-    importances = _first(outputs, "FeatureImportances", "importances.json")
+    importances = _first(outputs, "FeatureImportances", IMPORTANCES)
     return {
         "run": _run(run, archive),
         "steps": [_step(step, archive) for step in run.steps if not step.is_resolver],
@@ -69,7 +71,7 @@ def _run(run: Run, archive: Archive) -> dict[str, Any]:
         "pipeline": run.pipeline,
         "state": run.state,
         "started": run.started,
-        "seconds": round(sum(step.seconds for step in run.steps if step.state != "CACHED"), 3),
+        "seconds": round(sum(step.seconds for step in run.steps if step.state != "CACHED" and not step.is_resolver), 3),
         "configuration": posixpath.basename(str(facts.get("config_file", ""))),
         "pinned": run.pinned,
         **facts,
@@ -117,16 +119,15 @@ def _models(outputs: Outputs) -> list[dict[str, Any]]:
 def _tuning(outputs: Outputs) -> list[dict[str, Any]]:
     """Each search with its trials."""
     found = []
-    for step, output, best in outputs.documents("HyperParameters", "hyperparameters.json"):
-        told = outputs.document(step, output, "trials.json")
-        trials = told.get("trials") if isinstance(told, dict) else told
-        found.append({"step": step.name, **best, "trials": [one for one in trials or [] if isinstance(one, dict)]})
+    for step, output, best in outputs.documents("HyperParameters", HYPERPARAMETERS):
+        trials = outputs.document(step, output, "trials.json")
+        found.append({"step": step.name, **best, "trials": trials if isinstance(trials, list) else []})
     return found
 
 
 def _explanations(outputs: Outputs) -> dict[str, Any] | None:
     """The summary, and the rows that the page shows; of several the first that can be read."""
-    for step, output, document in outputs.documents("Explanations", "global.json"):
+    for step, output, document in outputs.documents("Explanations", GLOBAL):
         try:
             rows = explained_rows.read(output.uri, Summary.load(output.uri))
         except (OSError, ValueError, KeyError, TypeError, pa.ArrowException, BraidError) as error:

@@ -13,10 +13,10 @@ _MOST_ROWS = 500
 
 
 def candidates(document: Mapping[str, Any]) -> Html:
-    """All models that were judged on the same rows, the chosen one marked."""
+    """All models that were judged on the same rows, the chosen one marked; of one alone the other parts tell all."""
     evaluation = document["evaluation"] or {}
-    judged = [one for one in evaluation.get("candidates", []) if isinstance(one, dict)]
-    if not judged:
+    judged = evaluation.get("candidates", [])
+    if len(judged) < 2:
         return Html("")
     split, metrics = _decisive(evaluation), metrics_of(evaluation.get("task", ""), describing=False)
     told = [metric for metric in metrics if any(metric in _overall(one, split) for one in judged)]
@@ -67,7 +67,15 @@ def overall(document: Mapping[str, Any]) -> Html:
                 header.append(f"{name}, {key}")
                 _add(rows, "", (figure(found[key].get(metric)) for metric in metrics))
     rows = [[f"{row[0]} ({way})" if (way := better(evaluation["task"], row[0])) else row[0], *row[1:]] for row in rows]
-    return section("metrics", "Metrics", table(header, rows, "All rows of each split, with 95% intervals"))
+    return section(
+        "metrics", "Metrics", table(header, rows, f"All rows of each split, with 95% intervals{_whose(evaluation)}")
+    )
+
+
+def _whose(evaluation: Mapping[str, Any]) -> str:
+    judged = evaluation.get("candidates", [])
+    chosen = [f": {one['name']}, the chosen one" for one in judged if one.get("chosen")]
+    return chosen[0] if len(judged) > 1 and chosen else ""
 
 
 def _add(rows: list[list[str]], first: str, others: Iterator[str]) -> None:

@@ -14,42 +14,30 @@ def tuning(searches: list[dict[str, Any]]) -> Html:
 
 
 def _search(search: Mapping[str, Any]) -> Html:
-    metric, best = search.get("metric") or "metric", search.get("trial")
-    best = best if isinstance(best, int) else -1
-    title = element("h3", f"{search['step']}: {search.get('family', '')}")
-    words = element("p", f"Trial {best} is the best: {metric} {number(search.get('value'), 5)} on eval.")
+    metric, best = search["metric"], search["trial"]
+    title = element("h3", f"{search['step']}: {search['family']}")
+    words = element("p", f"Trial {best} is the best: {metric} {number(search['value'], 5)} on eval.")
     trials = search["trials"]
     if not trials:
         return join([title, words, element("p", "Its trials are not on record.")])
-    names = list(dict.fromkeys(name for trial in trials for name in _parameters(trial)))
+    names = list(dict.fromkeys(name for trial in trials for name in trial["parameters"]))
     rows = [
         (
-            f"{_number(trial, place)}{' ★' if _number(trial, place) == best else ''}",
-            str(trial.get("state", "")),
-            number(trial.get("value"), 5),
-            *(_value(_parameters(trial).get(name)) for name in names),
-            number(trial.get("seconds"), 1),
+            f"{trial['number']} ★" if trial["number"] == best else str(trial["number"]),
+            str(trial["state"]),
+            number(trial["value"], 5),
+            str(trial.get("rounds", "")),
+            *(_value(trial["parameters"].get(name)) for name in names),
         )
-        for place, trial in enumerate(trials)
+        for trial in trials
     ]
-    values = [
-        (_number(trial, place), trial.get("value"), str(trial.get("state", "")).lower())
-        for place, trial in enumerate(trials)
-    ]
-    picture = element(
-        "figure", element("figcaption", f"{metric} by trial"), charts.trials(values, best, f"{metric} of {len(trials)} trials")
-    )  # fmt: skip
-    header = ("trial", "state", metric, *names, "seconds")
-    return join([title, words, picture, table(header, rows, f"Trials of {search['step']}")])
-
-
-def _number(trial: Mapping[str, Any], place: int) -> int:
-    return int(trial.get("number", trial.get("trial", place)))
-
-
-def _parameters(trial: Mapping[str, Any]) -> Mapping[str, Any]:
-    found = trial.get("parameters") or trial.get("params")
-    return found if isinstance(found, dict) else {}
+    values = [(trial["number"], trial["value"], trial["state"]) for trial in trials]
+    picture = charts.trials(values, best, f"{metric} of {len(trials)} trials")
+    figure = (
+        element("figure", element("figcaption", f"{metric} by trial; hollow: pruned"), picture) if picture else None
+    )
+    header = ("trial", "state", metric, "rounds", *names)
+    return join([title, words, figure, table(header, rows, f"Trials of {search['step']}", numbers=(3,))])
 
 
 def _value(value: Any) -> str:

@@ -2,16 +2,12 @@
 
 from pathlib import Path
 
+from hostile_text import TEXT
 from store_factory import World, sqlite_store, write
 
 from pipeline.lineage import ancestry
 from pipeline.lineage.ancestry import Lineage
 from pipeline.lineage.archive import Archive
-
-TEXT = (
-    'a"b\\c\\N</script><script>alert(1)</script><!--&amp;&#34;{|}[]()#35;`x`%%{init: {}}%%--> end; {{data}} '
-    "${y} 1. é 日本 'quoted' \\"
-)
 
 
 def hostile_lineage(folder: Path) -> Lineage:
