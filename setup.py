@@ -38,6 +38,7 @@ setup(
         "pipeline.cli",
         "pipeline.cli.questions",
         "pipeline.debugging",
+        "pipeline.deploy",
         "pipeline.lineage",
         "pipeline.report",
     ],

@@ -1,0 +1,1 @@
+"""What leaves this machine: the code and the pinned packages that remote workers run."""

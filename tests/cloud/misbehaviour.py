@@ -1,0 +1,191 @@
+"""What a service in the cloud may do otherwise than one hopes, each by itself and on command."""
+
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Request:
+    """A call of the API: `what` is what its path ends in (`jobs`, `messages`, `metrics`), or `job` for one job by id."""
+
+    method: str
+    what: str
+    path: str
+
+    @property
+    def creates(self) -> bool:
+        """Whether it submits a job."""
+        return (self.method, self.what) == ("POST", "jobs")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A status and JSON; the connection is cut in place of it where `cut`."""
+
+    body: Mapping[str, Any] = field(default_factory=dict)
+    status: int = 200
+    cut: bool = False
+
+    @classmethod
+    def error(cls, status: int, message: str) -> "Answer":
+        """As Google's APIs tell errors."""
+        name = {400: "INVALID_ARGUMENT", 401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 404: "NOT_FOUND"}
+        name |= {429: "RESOURCE_EXHAUSTED", 500: "INTERNAL", 503: "UNAVAILABLE"}
+        return cls({"error": {"code": status, "message": message, "status": name[status]}}, status)
+
+
+CUT = Answer(cut=True)
+
+
+class Misbehaviour:
+    """The well-behaved: nothing is otherwise."""
+
+    def instead_of(self, request: Request) -> Answer | None:
+        """An answer in place of the work that was asked for."""
+
+    def after(self, request: Request, answer: Answer) -> Answer:
+        """What is answered once the work is done."""
+        return answer
+
+    def refuses_to_start(self) -> str:
+        """Why a job that was taken cannot have its workers; '' for no reason."""
+        return ""
+
+    def delays(self) -> None:
+        """Comes back when a running job gets its workers."""
+
+    def fails_at(self, bundles: int) -> str:
+        """What a job fails of after so many bundles; '' for nothing."""
+        return ""
+
+    @property
+    def in_workers(self) -> Mapping[str, str]:
+        """The environment that makes a worker misbehave."""
+        return {}
+
+
+class JobQuotaRefused(Misbehaviour):
+    """The project may not have another job."""
+
+    def instead_of(self, request: Request) -> Answer | None:
+        if not request.creates:
+            return None
+        return Answer.error(
+            429,
+            "(b2a5e5f1c7d9a001): The workflow could not be created. Causes: (b2a5e5f1c7d9a0f4): Quota exceeded for quota "
+            "metric 'Concurrent Dataflow jobs' of project test: 25 of 25 are running.",
+        )
+
+
+class WorkerQuotaRefused(Misbehaviour):
+    """The job is taken, but its region gives no processors."""
+
+    def refuses_to_start(self) -> str:
+        return (
+            "Startup of the worker pool in zone us-central1-a failed to bring up any of the desired 2 workers. "
+            "QUOTA_EXCEEDED: Instance 'prepare-11220-harness-x1' creation failed: Quota 'CPUS' exceeded. Limit: 24.0 in region us-central1."
+        )
+
+
+class WorkersComeLate(Misbehaviour):
+    """The job is running, but has no worker until `come` is set."""
+
+    def __init__(self) -> None:
+        self.come = threading.Event()
+
+    def delays(self) -> None:
+        self.come.wait(60)
+
+
+TRACEBACK = """Traceback (most recent call last):
+  File "apache_beam/runners/common.py", line 1495, in apache_beam.runners.common.DoFnRunner.process
+  File "/usr/local/lib/python3.11/site-packages/beam_jobs/fused.py", line 84, in process
+    report = self._run(chunk)
+beam_jobs.errors.DataError: Step 'flights' failed on row 7 of 'gs://a/b.parquet': no such thing. [while running 'Fused/Run-ptransform-42']
+"""
+
+
+@dataclass
+class FailsHalfWay(Misbehaviour):
+    """Some bundles come through, then a worker raises, as often as the service tries."""
+
+    bundles: int = 1
+    traceback: str = TRACEBACK
+
+    def fails_at(self, bundles: int) -> str:
+        return self.traceback if bundles >= self.bundles else ""
+
+
+@dataclass
+class Overloaded(Misbehaviour):
+    """The first calls are refused, with 429 or 503; of all, or of those whose path ends in `what`."""
+
+    status: int = 503
+    calls: int = 2
+    what: str = ""
+
+    def __post_init__(self) -> None:
+        self._lock = threading.Lock()
+
+    def _strikes(self, request: Request) -> bool:
+        with self._lock:
+            if self.calls <= 0 or self.what not in ("", request.what):
+                return False
+            self.calls -= 1
+            return True
+
+    def instead_of(self, request: Request) -> Answer | None:
+        if not self._strikes(request):
+            return None
+        told = "Too many requests." if self.status == 429 else "The service is currently unavailable."
+        return Answer.error(self.status, told)
+
+
+@dataclass
+class ConnectionCut(Overloaded):
+    """The connection breaks: before the work, or once it is `done` and only the answer is lost."""
+
+    done: bool = False
+
+    def instead_of(self, request: Request) -> Answer | None:
+        return CUT if not self.done and self._strikes(request) else None
+
+    def after(self, request: Request, answer: Answer) -> Answer:
+        return CUT if self.done and self._strikes(request) else answer
+
+
+@dataclass
+class SlowMetrics(Misbehaviour):
+    """Metrics take their time, and the first answers are as if nothing had been counted, even of a job that is done."""
+
+    seconds: float = 0.5
+    stale: int = 2
+
+    def after(self, request: Request, answer: Answer) -> Answer:
+        if request.what != "metrics":
+            return answer
+        time.sleep(self.seconds)
+        self.stale -= 1
+        return Answer({**answer.body, "metrics": []}) if self.stale >= 0 else answer
+
+
+@dataclass
+class WorkerKilled(Misbehaviour):
+    """One worker dies when a bundle of the step is worked but not reported; another gets the bundle."""
+
+    step: str = "Run"
+    fault = "killed"
+
+    @property
+    def in_workers(self) -> Mapping[str, str]:
+        return {"WORKER_FAULT": self.fault, "WORKER_FAULT_STEP": self.step}
+
+
+@dataclass
+class ZombieWorker(WorkerKilled):
+    """One worker hangs as it writes; another gets its bundle; when all else is done the first one goes on writing."""
+
+    fault = "zombie"
