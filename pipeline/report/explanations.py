@@ -6,7 +6,7 @@ from typing import Any
 from pipeline.report import charts
 from pipeline.report.explained_rows import MOST_FEATURES
 from pipeline.report.markup import Html, element, folded, section, table
-from pipeline.report.words import number
+from pipeline.report.words import NBSP, number
 
 _STRONG = 0.3
 
@@ -51,7 +51,7 @@ def _global(summary: Mapping[str, Any]) -> Html:
 
 def _row(feature: Mapping[str, Any], most: float, single: bool) -> tuple[Html | str, ...]:
     size = feature["mean_absolute"]
-    shown: tuple[Html | str, ...] = (str(feature["name"]), number(size), charts.bar(size, most, 220))
+    shown: tuple[Html | str, ...] = (str(feature["name"]), number(size), charts.bar(size, most, 180))
     effect = feature["effects"][0]
     return (*shown, number(effect["mean_signed"]), _direction(effect, feature["kind"])) if single else shown
 
@@ -63,7 +63,8 @@ def _direction(effect: Mapping[str, Any], kind: str) -> str:
     if correlation is None:
         return "no direction"
     way = "push up" if correlation > 0 else "push down"
-    return f"{way} ({correlation:+.2f})" if abs(correlation) >= _STRONG else f"up and down ({correlation:+.2f})"
+    told = f"{way} ({correlation:+.2f})" if abs(correlation) >= _STRONG else f"up and down ({correlation:+.2f})"
+    return told.replace(" ", NBSP)
 
 
 def _by_class(summary: Mapping[str, Any]) -> Html:

@@ -10,6 +10,7 @@ from pipeline.report.words import NBSP, better, figure, metrics_of, number
 
 _MOST_DOTS = 40
 _MOST_ROWS = 500
+_EMPTY = "(empty)"
 
 
 def candidates(document: Mapping[str, Any]) -> Html:
@@ -110,12 +111,20 @@ def slices(document: Mapping[str, Any]) -> Html:
 
 def _cuts(split: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Nodes by value, by column or cross of columns."""
-    found = {column: dict(nodes) for column, nodes in (split.get("slices") or {}).items() if nodes}
+    found = {
+        column: {value or _EMPTY: node for value, node in nodes.items()}
+        for column, nodes in (split.get("slices") or {}).items()
+        if nodes
+    }
     for cross in split.get("crosses") or []:
-        nodes = {", ".join(map(str, node["values"])): node for node in cross["slices"]}
+        nodes = {", ".join(_named(node["values"])): node for node in cross["slices"]}
         if nodes:
             found[" x ".join(map(str, cross["columns"]))] = nodes
     return found
+
+
+def _named(values: Sequence[Any]) -> list[str]:
+    return [str(value) or _EMPTY for value in values]
 
 
 def _chart(column: str, nodes: Mapping[str, Any], whole: Mapping[str, Any], metric: str, split: str) -> Html:
@@ -131,7 +140,7 @@ def _dot(value: str, node: Mapping[str, Any], metric: str) -> Dot:
     found = node.get(metric) or {}
     other = ((node.get("champion") or {}).get(metric) or {}).get("value")
     note = str(found.get("reason") or "")
-    return Dot(f"{value or '(empty)'} ({node.get('rows', 0):,})", found.get("value"), found.get("low"), found.get("high"), note, other)  # fmt: skip
+    return Dot(f"{value} ({node.get('rows', 0):,})", found.get("value"), found.get("low"), found.get("high"), note, other)  # fmt: skip
 
 
 def _slice_tables(evaluation: Mapping[str, Any], cuts: Mapping[str, Mapping[str, Any]], metrics: Sequence[str]) -> Html:
@@ -140,7 +149,7 @@ def _slice_tables(evaluation: Mapping[str, Any], cuts: Mapping[str, Mapping[str,
     for split, found in cuts.items():
         for column, nodes in found.items():
             rows = [
-                (value or "(empty)", f"{node.get('rows', 0):,}", *(figure(node.get(metric)) for metric in metrics))
+                (value, f"{node.get('rows', 0):,}", *(figure(node.get(metric)) for metric in metrics))
                 for value, node in list(nodes.items())[:_MOST_ROWS]
             ]
             caption = f"'{split}' by {column}"
@@ -173,4 +182,4 @@ def fairness(document: Mapping[str, Any]) -> Html:
 def _end(found: Mapping[str, Any] | None) -> str:
     if not found:
         return "-"
-    return f"{', '.join(map(str, found.get('values', [])))}: {number(found.get('value'))}"
+    return f"{', '.join(_named(found.get('values', [])))}: {number(found.get('value'))}"

@@ -54,7 +54,7 @@ def test_it_shows_every_part_of_the_run(whole: dict[str, Any]) -> None:
         "auc (more is better) 0.7300 [0.7200, 0.7400] 0.7100 [0.7000, 0.7200]",
         "EWR 700 0.7500 [0.7400, 0.7600]",
         "origin x wind rows",
-        "test: auc by wind 0.2500 [0.2400, 0.2600] EWR: 0.7500 : 0.5000 2 compared, 1 too small",
+        "test: auc by wind 0.2500 [0.2400, 0.2600] EWR: 0.7500 (empty): 0.5000 2 compared, 1 too small",
         "6 of 100 rows of &#x27;test&#x27; are explained.",
         "f1 0.5000 -0.1000 push up (+0.90)",
         "1 of 2 columns are kept",
