@@ -7,7 +7,7 @@ from typing import Any
 
 import xgboost
 
-from components.errors import StepError
+from components.errors import DivergedError
 
 EVAL = "eval"
 GREATER_IS_BETTER = ("auc", "aucpr")
@@ -82,7 +82,7 @@ def boost(
       The booster with all its rounds, and the metric on `eval` of each.
 
     Raises:
-      StepError: the metric is no number.
+      DivergedError: the metric is no number.
     """
     params = {**settings.params, "seed_per_iteration": True}
     draws_lots = any(float(params.get(name, 1)) < 1 for name in SAMPLING)
@@ -120,7 +120,7 @@ def _renew_samplers(booster: Any, tree_method: str) -> None:
 def _metric(told: str, name: str, round_: int) -> float:
     value = float(told.rsplit(":", 1)[1])
     if not math.isfinite(value):
-        raise StepError(
+        raise DivergedError(
             f"The metric '{name}' on '{EVAL}' is {value} in round {round_ + 1}.",
             "Does the split hold more than one class, and are its labels within what the objective allows?"
             " Else lower 'eta', or set another 'eval_metric'.",
