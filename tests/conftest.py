@@ -1,11 +1,15 @@
 """Options and fixtures that every test may use."""
 
+import os
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
+
+# Before anything imports TensorFlow, as the command line does: tensorflow-transform's layer needs Keras 2.
+os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 
 if TYPE_CHECKING:
     from bucket import Bucket

@@ -132,13 +132,13 @@ class TransformedSplit:
             yield from _cut(self._cache, generator.permutation(len(self._cache)), batch_rows)
             return
         pool: list[Rows] = []
-        held = 0
+        held, most = 0, max(self._pool_rows, 2 * batch_rows)
         for rows in self._interleaved(generator):
             pool.append(rows)
             held += len(rows)
-            if held >= self._pool_rows:
+            if held >= most:
                 mixed, places = Rows.concat(pool), generator.permutation(held)
-                going = max(1, held // 2 // batch_rows) * batch_rows
+                going = held // 2 // batch_rows * batch_rows
                 yield from _cut(mixed, places[:going], batch_rows)
                 pool, held = [mixed.take(places[going:])], held - going
         if held:

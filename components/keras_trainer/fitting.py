@@ -118,8 +118,10 @@ class Fitting:
         library.reseed(self.model, self.settings.seed, epoch)
         rows = self.train.dataset(self.settings.batch_rows, [self.settings.seed, epoch])
         watch = _watch(self, epoch)
+        # Said, as Keras would else count a step more at the end of the rows.
+        steps = math.ceil(self.train.counts.labelled / self.settings.batch_rows)
         try:
-            history = self.model.fit(rows, verbose=0, callbacks=[watch])
+            history = self.model.fit(rows, steps_per_epoch=steps, verbose=0, callbacks=[watch])
         except tf.errors.OpError:
             if self.train.failure is not None:
                 raise self.train.failure from None
