@@ -43,6 +43,7 @@ def connect(allowed_paths: Sequence[str] = (), memory_limit: str = "") -> duckdb
     """
     connection = duckdb.connect(":memory:", config=_SETTINGS)
     connection.execute("SET TimeZone = 'UTC'")
+    connection.execute("SET enable_progress_bar = false")  # Braid shows its own
     if memory_limit:
         connection.execute(f"SET memory_limit = {literal(memory_limit)}")
     if allowed_paths:

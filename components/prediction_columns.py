@@ -1,7 +1,7 @@
 """The columns of a table of predictions, and the columns that a model needs for them."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -60,6 +60,18 @@ def schema_of(contract: ModelContract, wanted: Wanted, rows: pa.Schema) -> pa.Sc
             f"Their own are: {listed([f.name for f in fields[len(wanted.passed) :]], 20)}. Pass on a column of another name.",
         )
     return pa.schema(fields)
+
+
+def tally_words(tally: Mapping[str, int], label: str, most: int = 10) -> list[str]:
+    """What was counted while scoring, in sentences, the most frequent first."""
+    unseen = {what.removeprefix(UNSEEN): rows for what, rows in tally.items() if what.startswith(UNSEEN)}
+    sentences = []
+    if unseen:
+        values = listed((f"'{value}' ({rows:,} rows)" for value, rows in unseen.items()), most)
+        sentences.append(f"The label '{label}' has values that training never saw: {values}.")
+    if tally.get(NOT_FINITE):
+        sentences.append(f"{tally[NOT_FINITE]:,} {NOT_FINITE}.")
+    return sentences
 
 
 def check_features(contract: ModelContract, rows: pa.Schema, columns: Sequence[str] = ()) -> None:

@@ -39,13 +39,13 @@ class Executor(BaseBeamExecutor):
         config = parse(ScoringConfig, exec_properties["config"], "Scorer")
         artifacts = [artifact for key in ("sources", "prepared") for artifact in input_dict.get(key, [])]
         tables = {recording.name_of(artifact): Table.load(artifact.uri) for artifact in artifacts}
-        model = artifact_utils.get_single_instance(input_dict["model"])
+        model_uri = config.folder or artifact_utils.get_single_uri(input_dict["model"])
         output = artifact_utils.get_single_instance(output_dict["predictions"])
-        contract = ModelContract.load(model.uri)
+        contract = ModelContract.load(model_uri)
         job = config.step(STEP, {name: table.schema for name, table in tables.items()}, output.uri)
         prediction_columns.check_features(contract, job.query.output, config.passed)
         schema = prediction_columns.schema_of(contract, config.wanted, job.query.output)
-        finishing = functools.partial(predictions.predicting, model.uri, config.wanted, schema)
+        finishing = functools.partial(predictions.predicting, model_uri, config.wanted, schema)
         stream = tables[config.stream]
         progress.expect(stream.rows)
         with progress.original_errors(), self._make_beam_pipeline() as pipeline:

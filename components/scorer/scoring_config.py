@@ -15,6 +15,7 @@ class ScoringConfig:
     """One scoring step.
 
     Attributes:
+      folder: where the model is, if not in its artifact's own folder.
       stream: the table whose rows are scored.
       sql: what makes the model's features of it, row by row.
       fan_out: whether a join may multiply rows of the stream.
@@ -23,6 +24,7 @@ class ScoringConfig:
       label: the label's column, where the query returns it; else ''.
     """
 
+    folder: str = ""
     stream: str = ""
     sql: str = ""
     fan_out: bool = False

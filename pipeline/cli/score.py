@@ -90,7 +90,7 @@ def command(
     if as_json:
         options.print_json(_as_dict(plan, scored))
     else:
-        _summary(console, scored)
+        _summary(console, plan, scored)
 
 
 def _places(given: tuple[str, ...]) -> dict[str, str]:
@@ -115,7 +115,7 @@ def _options(request: "Request") -> list[str]:
 
 def _as_dict(plan: "ScoringPlan", scored: "Scored") -> dict[str, Any]:
     return {
-        "model": plan.model.id,
+        "model": {"artifact": plan.found.id, "name": plan.found.title},
         "run": scored.run.name,
         "state": scored.run.state,
         "folder": scored.folder,
@@ -126,18 +126,19 @@ def _as_dict(plan: "ScoringPlan", scored: "Scored") -> dict[str, Any]:
         "columns": {column.name: str(column.type) for column in plan.outputs},
         "notes": list(plan.notes),
         "findings": scored.findings,
-        "tally": dict(scored.tally),
+        "counted": scored.counted,
     }
 
 
-def _summary(console: Any, scored: "Scored") -> None:
+def _summary(console: Any, plan: "ScoringPlan", scored: "Scored") -> None:
     from pipeline.terminal import ledger_words
 
     if scored.findings:
         console.print("The table is not quite like what the model was trained on:", style="yellow")
         for finding in scored.findings:
             console.print(f"- {finding}", style="yellow", soft_wrap=True, markup=False)
-    for what, count in scored.tally.items():
-        console.print(f"{count:,} x {what}", style="yellow", soft_wrap=True, markup=False)
-    console.print(f"Predictions of {scored.rows:,} rows: {scored.folder}", soft_wrap=True, markup=False)
+    for told in scored.counted:
+        console.print(told, style="yellow", soft_wrap=True, markup=False)
+    told = f"Predictions of {scored.rows:,} rows by {plan.found.title}: {scored.folder}"
+    console.print(told, soft_wrap=True, markup=False)
     console.print(f"  {ledger_words(scored.ledger)}", markup=False)

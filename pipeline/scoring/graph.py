@@ -91,7 +91,7 @@ def _union(channels: list[Any]) -> BaseChannel | None:
 
 def _trained(plan: ScoringPlan) -> Resolver:
     """The model and what it was trained on, as the run that trained it has recorded them."""
-    ids = {"model": plan.model.id, "statistics": plan.statistics, "schema": plan.schema}
+    ids = {"model": plan.found.id, "statistics": plan.statistics, "schema": plan.schema}
     found = {key: id_ for key, id_ in ids.items() if id_}
     channels = {key: Channel(type=_TYPES[key]) for key in found}
     resolver: Resolver = Resolver(RecordedStrategy, {"ids": to_json(found)}, **channels).with_id(

@@ -18,9 +18,9 @@ from components.prediction_columns import Wanted, schema_of
 from pipeline import stores
 from pipeline.errors import RunError
 from pipeline.lineage.archive import Archive
-from pipeline.lineage.naming import find_model
-from pipeline.lineage.records import Artifact
 from pipeline.scoring.adapting import Adapted, TableToScore, adapt, as_they_are
+from pipeline.scoring.model_content import FoundModel
+from pipeline.scoring.models import find_model
 from pipeline.scoring.recipe import Recipe, RecordedSource, recipe_of
 from pipeline.store_address import StoreAddress
 
@@ -75,7 +75,7 @@ class ScoringPlan:
 
     Attributes:
       name: the pipeline's, which is not the one that trained the model.
-      model: the artifact.
+      found: the model, and the folder that was found to hold it.
       statistics: the id of the statistics to hold the table against; 0 for no check.
       schema: the same of the schema.
       tables: the sources by step; the step of a table that training and the new rows both have differs from its name.
@@ -87,7 +87,7 @@ class ScoringPlan:
     """
 
     name: str
-    model: Artifact
+    found: FoundModel
     statistics: int
     schema: int
     tables: dict[str, PlannedTable]
@@ -101,11 +101,11 @@ class ScoringPlan:
     outputs: pa.Schema
 
 
-def plan(model: Artifact, recipe: Recipe | None, request: Request, memo: str | None = None) -> ScoringPlan:
+def plan(found: FoundModel, recipe: Recipe | None, request: Request, memo: str | None = None) -> ScoringPlan:
     """Looks at the tables and checks the queries over them.
 
     Args:
-      model: the artifact to score with.
+      found: the model to score with.
       recipe: how its examples were made; None where that is not known, which `prepared` allows.
       request: what is asked for.
       memo: a file that remembers digests of unchanged source files.
@@ -113,34 +113,34 @@ def plan(model: Artifact, recipe: Recipe | None, request: Request, memo: str | N
     Raises:
       BraidError: a table or a column is wrong; the message names it.
     """
-    contract = ModelContract.load(model.uri)
+    contract = ModelContract.load(found.uri)
     if request.prepared or recipe is None:
-        return _Prepared(model, recipe, request, contract, memo).plan()
-    return _Raw(model, recipe, request, contract, memo).plan()
+        return _Prepared(found, recipe, request, contract, memo).plan()
+    return _Raw(found, recipe, request, contract, memo).plan()
 
 
 def plan_for(name: str, store: StoreAddress, request: Request, memo: str | None = None) -> ScoringPlan:
     """The plan for the model that `name` means in a metadata store.
 
     Raises:
-      BraidError: there is no such model, or as `plan`.
+      BraidError: there is no such model, its folder is not what was recorded, or as `plan`.
     """
     archive = Archive(stores.open_store(store))
-    model = find_model(archive, name)
+    found = find_model(archive, name)
     try:
-        recipe = recipe_of(archive, model)
+        recipe = recipe_of(archive, found.model)
     except RunError:
         if not request.prepared:
             raise
         recipe = None
-    return plan(model, recipe, request, memo)
+    return plan(found, recipe, request, memo)
 
 
 @dataclass
 class _Prepared:
     """Plans for a table in the shape of the examples."""
 
-    model: Artifact
+    found: FoundModel
     recipe: Recipe | None
     request: Request
     contract: ModelContract
@@ -165,14 +165,14 @@ class _Prepared:
         wanted = Wanted(request.passed, request.contributions, bool(adapted.label))
         return ScoringPlan(
             name=f"{recipe.pipeline}-score" if recipe else "score",
-            model=self.model,
+            found=self.found,
             statistics=recipe.statistics if recipe and is_checked else 0,
             schema=recipe.schema if recipe and is_checked else 0,
             tables=tables,
             steps=steps,
             reads=reads,
             adapted=adapted,
-            scoring=_scoring(adapted, request),
+            scoring=_scoring(adapted, request, self.found),
             check=_check(adapted, request, recipe) if recipe and is_checked else None,
             notes=tuple(_notes(adapted, request, is_checked)),
             request=request,
@@ -269,8 +269,9 @@ def _planned(config: SourceConfig, memo: str | None) -> PlannedTable:
     return PlannedTable(config, schema, sources.source_content(config, memo))
 
 
-def _scoring(adapted: Adapted, request: Request) -> dict[str, Any]:
+def _scoring(adapted: Adapted, request: Request, found: FoundModel) -> dict[str, Any]:
     return {
+        "folder": "" if found.uri == found.model.uri else found.uri,
         "stream": adapted.final.stream,
         "sql": adapted.final.text,
         "fan_out": adapted.fan_out,

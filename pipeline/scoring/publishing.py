@@ -14,9 +14,12 @@ from beam_jobs.errors import DataError, listed
 from beam_jobs.table import Table
 from pipeline.errors import RunError
 
-CONTENTS = "predictions.json"
-"""The file that tells what a folder of predictions holds, and that Braid made it; written last."""
-REJECTS = "rejects"
+CONTENTS = "_predictions.json"
+"""The file that tells what a folder of predictions holds, and that Braid made it; written last.
+
+Readers of Parquet folders pass over names that begin with `_`.
+"""
+REJECTS = "_rejects"
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,7 @@ class Place:
         Args:
           predictions: the table of the run.
           rejects: the rows of the scored table that could not be read.
-          told: for `predictions.json`.
+          told: for `_predictions.json`.
 
         Returns:
           The files of predictions.
@@ -109,7 +112,7 @@ class Place:
 def _copy(predictions: Table, rejects: Table | None, folder: str, told: Mapping[str, Any]) -> list[str]:
     files = _copy_parts(predictions, folder)
     refused = _copy_parts(rejects, f"{folder}/{REJECTS}") if rejects is not None else []
-    contents = {**told, "files": files, REJECTS: [f"{REJECTS}/{name}" for name in refused]}
+    contents = {**told, "files": files, "rejects": [f"{REJECTS}/{name}" for name in refused]}
     storage.write_text(f"{folder}/{CONTENTS}", json.dumps(contents, indent=1))
     return files
 
@@ -122,7 +125,7 @@ def _copy_parts(table: Table, folder: str) -> list[str]:
 
 
 def contents(predictions: Table, scored: Table) -> dict[str, Any]:
-    """What `predictions.json` says of the table: rows, columns, ledger, and where the numbers of `_row` point."""
+    """What `_predictions.json` says of the table: rows, columns, ledger, and where the numbers of `_row` point."""
     return {
         "rows": predictions.rows,
         "columns": {column.name: str(column.type) for column in predictions.schema},

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from beam_jobs.table import Table
+from components.prediction_columns import tally_words
 from pipeline import property_values, runner, runs, stores
 from pipeline.composition import Composition
 from pipeline.errors import RunError
@@ -33,7 +34,7 @@ class Scored:
       files: their names there.
       rejected: rows of the table that could not be read.
       findings: in what the table is not like what the model was trained on.
-      tally: what was counted on the way: labels that training never saw, predictions that are no numbers.
+      counted: in words, what else was found on the way: labels that training never saw, predictions that are no numbers.
     """
 
     run: runs.Run
@@ -43,7 +44,7 @@ class Scored:
     rejected: int
     ledger: Mapping[str, int]
     findings: list[str]
-    tally: Mapping[str, int]
+    counted: list[str]
 
 
 def score(
@@ -83,7 +84,7 @@ def score(
 def _facts(plan: ScoringPlan, place: Place, command: str) -> dict[str, str | int]:
     return {
         "scoring": without_credentials(json.dumps(plan.request.to_json(), sort_keys=True)),
-        "model": plan.model.id,
+        "model": plan.found.id,
         "table": without_credentials(plan.request.table),
         "to": without_credentials(place.folder),
         "command": without_credentials(command),
@@ -96,7 +97,7 @@ def _published(plan: ScoringPlan, finished: runs.Run, place: Place, workspace: W
     predictions, scored = Table.load(output.uri), _scored_table(plan, finished)
     rejects = _rejects(plan, finished)
     told = {
-        "model": {"artifact": plan.model.id, "uri": plan.model.uri, "digest": plan.model.custom("tree_digest")},
+        "model": {"artifact": plan.found.id, "name": plan.found.title, "digest": plan.found.digest},
         "run": finished.name,
         "predictions": output.artifact,
         "table": without_credentials(plan.request.table),
@@ -112,7 +113,7 @@ def _published(plan: ScoringPlan, finished: runs.Run, place: Place, workspace: W
         rejected=rejects.rows if rejects else 0,
         ledger=predictions.ledger.to_dict(),
         findings=list(_findings(plan, finished)),
-        tally=output.properties.get("tally") or {},
+        counted=tally_words(output.properties.get("tally") or {}, plan.adapted.label),
     )
 
 
