@@ -6,6 +6,7 @@ Nothing is simulated but the service: the client, the credentials, storage's cli
 import json
 import re
 import socket
+import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -29,6 +30,21 @@ _IMPORTANCE = {1: "JOB_MESSAGE_DEBUG", 5: "JOB_MESSAGE_DETAILED", 2: BASIC, 3: W
 """From the least to the most."""
 
 
+class _Server(ThreadingHTTPServer):
+    """Keeps what fails in its own code; that a client hangs up is no such thing."""
+
+    daemon_threads = True
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.errors: list[BaseException | None] = []
+
+    def handle_error(self, *_: Any) -> None:
+        error = sys.exc_info()[1]
+        if not isinstance(error, ConnectionError):
+            self.errors.append(error)
+
+
 class DataflowService:
     """The service; `misbehave` may be called at any time, and holds for what comes after.
 
@@ -44,8 +60,7 @@ class DataflowService:
         self.calls: list[tuple[Request, int]] = []
         self.misbehaviours: list[Misbehaviour] = []
         self._lock = threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), self._handler())
         self.account = ServiceAccount(f"{self.address}/token")
 
     @property
@@ -74,6 +89,7 @@ class DataflowService:
             self._server.server_close()
             for job in self.jobs.values():
                 job.close()
+        assert self._server.errors == [], "the double itself failed"
 
     def answer(self, request: Request, query: Mapping[str, Sequence[str]], body: bytes, authorization: str) -> Answer:
         """What a call gets."""

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -54,8 +54,8 @@ class Misbehaviour:
         """Why a job that was taken cannot have its workers; '' for no reason."""
         return ""
 
-    def delays(self) -> None:
-        """Comes back when a running job gets its workers."""
+    def delays(self, cancelled: Callable[[], bool]) -> None:
+        """Comes back when a running job gets its workers, or is cancelled."""
 
     def fails_at(self, bundles: int) -> str:
         """What a job fails of after so many bundles; '' for nothing."""
@@ -96,8 +96,9 @@ class WorkersComeLate(Misbehaviour):
     def __init__(self) -> None:
         self.come = threading.Event()
 
-    def delays(self) -> None:
-        self.come.wait(60)
+    def delays(self, cancelled: Callable[[], bool]) -> None:
+        while not self.come.wait(0.05) and not cancelled():
+            continue
 
 
 TRACEBACK = """Traceback (most recent call last):
@@ -119,42 +120,48 @@ class FailsHalfWay(Misbehaviour):
         return self.traceback if bundles >= self.bundles else ""
 
 
-@dataclass
-class Overloaded(Misbehaviour):
-    """The first calls are refused, with 429 or 503; of all, or of those whose path ends in `what`."""
+class _FirstCalls(Misbehaviour):
+    """Strikes the first calls, of all or of those whose path ends in `what`."""
 
-    status: int = 503
-    calls: int = 2
-    what: str = ""
-
-    def __post_init__(self) -> None:
+    def __init__(self, calls: int, what: str = "") -> None:
+        self._left, self._what = calls, what
         self._lock = threading.Lock()
 
-    def _strikes(self, request: Request) -> bool:
+    def strikes(self, request: Request) -> bool:
+        """Whether this call is one of them."""
         with self._lock:
-            if self.calls <= 0 or self.what not in ("", request.what):
+            if not self._left or self._what not in ("", request.what):
                 return False
-            self.calls -= 1
+            self._left -= 1
             return True
 
+
+class Overloaded(_FirstCalls):
+    """The first calls are refused, with 429 or 503."""
+
+    def __init__(self, status: int, calls: int, what: str = "") -> None:
+        super().__init__(calls, what)
+        self._status = status
+
     def instead_of(self, request: Request) -> Answer | None:
-        if not self._strikes(request):
+        if not self.strikes(request):
             return None
-        told = "Too many requests." if self.status == 429 else "The service is currently unavailable."
-        return Answer.error(self.status, told)
+        told = "Too many requests." if self._status == 429 else "The service is currently unavailable."
+        return Answer.error(self._status, told)
 
 
-@dataclass
-class ConnectionCut(Overloaded):
+class ConnectionCut(_FirstCalls):
     """The connection breaks: before the work, or once it is `done` and only the answer is lost."""
 
-    done: bool = False
+    def __init__(self, calls: int, what: str = "", done: bool = False) -> None:
+        super().__init__(calls, what)
+        self._done = done
 
     def instead_of(self, request: Request) -> Answer | None:
-        return CUT if not self.done and self._strikes(request) else None
+        return CUT if not self._done and self.strikes(request) else None
 
     def after(self, request: Request, answer: Answer) -> Answer:
-        return CUT if self.done and self._strikes(request) else answer
+        return CUT if self._done and self.strikes(request) else answer
 
 
 @dataclass

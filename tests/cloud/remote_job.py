@@ -173,9 +173,11 @@ class RemoteJob:
                 self._fails(refused)
                 return
             python = self._install()
-            self._becomes(RUNNING)
+            with self._lock:
+                if self.state == PENDING:
+                    self._becomes(RUNNING)
             for bad in self._bad:
-                bad.delays()
+                bad.delays(lambda: self.state == CANCELLING)
             self._execute(python)
         except StagingError as error:
             self._fails(str(error))
