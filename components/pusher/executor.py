@@ -8,9 +8,13 @@ from tfx.types.artifact import Artifact
 
 from components import blessing
 from components.errors import StepError
-from components.pusher.pushing import Push, hold_back, push, superseded
+from components.pusher.pushing import Push, hold_back, push, superseded, withdrawn
 
 DIGEST = "pushed_digest"
+MODEL_DIGEST = "model_digest"
+"""Which of several candidates it is: the digest of its folder."""
+WITHDRAWN_FROM = "withdrawn_from"
+"""The folder that a model was not pushed to, as it was withdrawn there."""
 
 
 class Executor(BaseExecutor):
@@ -26,17 +30,23 @@ class Executor(BaseExecutor):
         verdicts = input_dict.get("model_blessing") or []
         blessed = all(map(blessing.is_blessed, verdicts))
         destination = str(exec_properties["destination"])
-        pushed = push(_chosen(input_dict["model"], verdicts).uri, destination) if blessed else hold_back(destination)
-        _record(artifact_utils.get_single_instance(output_dict["pushed_model"]), pushed)
+        record = artifact_utils.get_single_instance(output_dict["pushed_model"])
+        if not blessed:
+            _record(record, hold_back(destination))
+            return
+        model = _chosen(input_dict["model"], verdicts)
+        record.set_string_custom_property(MODEL_DIGEST, blessing.digest_of(model))
+        _record(record, push(model.uri, destination))
 
     @staticmethod
     def undone(output_dict: dict[str, list[Artifact]]) -> str:
         """Why what an earlier push wrote may not be reused: another model serves by now; '' when it may."""
         pushed = artifact_utils.get_single_instance(output_dict["pushed_model"])
-        if pushed.get_int_custom_property("pushed") != 1:
-            return ""
         path, digest = (pushed.get_string_custom_property(key) for key in ("pushed_destination", DIGEST))
-        return superseded(path, digest)
+        if pushed.get_int_custom_property("pushed") == 1:
+            return superseded(path, digest)
+        refused_by = pushed.get_string_custom_property(WITHDRAWN_FROM)
+        return "the model is no longer withdrawn" if refused_by and not withdrawn(refused_by, digest) else ""
 
 
 def _chosen(models: list[Artifact], verdicts: list[Artifact]) -> Artifact:
@@ -68,3 +78,5 @@ def _record(artifact: Artifact, pushed: Push) -> None:
     artifact.set_string_custom_property("pushed_version", pushed.version)
     artifact.set_string_custom_property("reason", pushed.reason)
     artifact.set_string_custom_property(DIGEST, pushed.digest)
+    if pushed.digest and not pushed.serving:
+        artifact.set_string_custom_property(WITHDRAWN_FROM, pushed.destination)

@@ -1,13 +1,15 @@
 """Which models serve now: what was pushed, held against what the folder they were pushed to says today."""
 
 import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from functools import cache
 
 from pipeline.lineage.archive import Archive
 from pipeline.lineage.records import Artifact
 
 PUSHED_MODEL, MODEL, MODEL_KEY, CURRENT = "PushedModel", "Model", "model", "current"
+CHOSEN_DIGEST = "model_digest"
+"""The property of a PushedModel that tells which of several candidates it is: the digest of that Model's folder."""
 
 
 def serving(archive: Archive) -> dict[int, str]:
@@ -15,7 +17,7 @@ def serving(archive: Archive) -> dict[int, str]:
 
     A bucket is not asked: of what was pushed there, the highest version is taken to serve.
     """
-    return _current_of(archive, {pushed.id: _destination(pushed) for pushed in _pushed(archive)})
+    return _current_of(archive, {one.id: destination(one) for one in pushed(archive)})
 
 
 def serving_among(archive: Archive, artifacts: Mapping[int, Artifact]) -> dict[int, str]:
@@ -24,45 +26,60 @@ def serving_among(archive: Archive, artifacts: Mapping[int, Artifact]) -> dict[i
     readers = {e.execution for e in archive.events_of_artifacts(models, is_input=True) if e.key == MODEL_KEY}
     written = {event.artifact for event in archive.events_of_executions(readers, is_input=False)}
     near = [*artifacts.values(), *archive.artifacts(written - artifacts.keys())]
-    places = {found.id: _destination(found) for found in near if found.type == PUSHED_MODEL and _went_out(found)}
+    places = {found.id: destination(found) for found in near if found.type == PUSHED_MODEL and _went_out(found)}
     current = _current_of(archive, places) if all(map(_can_be_seen, places.values())) else serving(archive)
     return {id_: place for id_, place in current.items() if id_ in artifacts}
+
+
+def pushed(archive: Archive) -> list[Artifact]:
+    """The PushedModel artifacts of models that went somewhere; what was held back left one, too."""
+    return [found for found in archive.artifacts_of_type(PUSHED_MODEL) if _went_out(found)]
+
+
+def destination(pushed: Artifact) -> str:
+    """The folder of the version that was pushed."""
+    return str(pushed.custom("pushed_destination") or pushed.uri).rstrip("/")
 
 
 def pushed_versions(archive: Archive) -> dict[str, list[Artifact]]:
     """The PushedModel artifacts by their version's folder, links resolved: several runs may have pushed the same model."""
     found: dict[str, list[Artifact]] = {}
     resolved = cache(os.path.realpath)
-    for pushed in _pushed(archive):
-        place = _destination(pushed)
+    for one in pushed(archive):
+        place = destination(one)
         folder, version = os.path.split(place)
         place = place if _is_remote(place) else os.path.join(resolved(folder), version)
         for name in {place, os.path.realpath(place)} if os.path.islink(place) else {place}:
-            found.setdefault(name, []).append(pushed)
+            found.setdefault(name, []).append(one)
     return found
 
 
 def model_pushed(archive: Archive, pushed: Collection[int]) -> dict[int, int]:
     """For each Model behind these PushedModel artifacts, the newest of those that it was pushed as."""
+    return {model: record for record, model in models_behind(archive, pushed)}
+
+
+def models_behind(archive: Archive, pushed: Collection[int]) -> list[tuple[int, int]]:
+    """Each of these PushedModel artifacts with each Model that was pushed as it, in the order of the pushes."""
     makers = {event.execution: event.artifact for event in archive.events_of_artifacts(pushed, is_input=False)}
-    return {
-        event.artifact: makers[event.execution]
-        for event in sorted(archive.events_of_executions(makers, is_input=True), key=lambda event: event.execution)
-        if event.key == MODEL_KEY
-    }
+    read: dict[int, list[int]] = {}
+    for event in sorted(archive.events_of_executions(makers, is_input=True), key=lambda event: event.execution):
+        if event.key == MODEL_KEY:
+            read.setdefault(event.execution, []).append(event.artifact)
+    found = [(makers[id_], model) for id_, read_by in read.items() for model in _chosen(archive, makers[id_], read_by)]
+    return list(dict.fromkeys(found))
 
 
-def _pushed(archive: Archive) -> Iterable[Artifact]:
-    return [found for found in archive.artifacts_of_type(PUSHED_MODEL) if _went_out(found)]
+def _chosen(archive: Archive, pushed: int, models: Collection[int]) -> Collection[int]:
+    """Which of several candidates was pushed; of a Pusher that does not record it, all."""
+    (record,) = archive.artifacts([pushed]) if len(models) > 1 else [None]
+    chosen = record.custom(CHOSEN_DIGEST) if record else None
+    return [one.id for one in archive.artifacts(models) if not chosen or one.custom("tree_digest") == chosen]
 
 
 def _went_out(pushed: Artifact) -> bool:
     """Whether it really went somewhere: a Pusher that held its model back writes an artifact, too."""
     return bool(pushed.custom("pushed") == 1)
-
-
-def _destination(pushed: Artifact) -> str:
-    return str(pushed.custom("pushed_destination") or pushed.uri).rstrip("/")
 
 
 def _current_of(archive: Archive, places: Mapping[int, str]) -> dict[int, str]:

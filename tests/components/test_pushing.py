@@ -74,7 +74,7 @@ def test_a_push_that_fails_leaves_what_serves_alone(tmp_path: Path, monkeypatch:
         copied.write_text("half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("components.pusher.pushing._copy", full)
+    monkeypatch.setattr("components.serving_folder.copy_file", full)
     with pytest.raises(StepError, match="No space left on device"):
         push(model(tmp_path / "b", "two"), str(target))
     assert sorted(path.name for path in target.iterdir()) == ["00000001", "current"]
@@ -102,7 +102,7 @@ def cut_off(monkeypatch: pytest.MonkeyPatch, uri: str, target: Path) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr("components.pusher.pushing._point", die)
+        patched.setattr("components.serving_folder.point", die)
         push(uri, str(target))
 
 

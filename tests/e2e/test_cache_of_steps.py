@@ -162,7 +162,7 @@ def test_a_function_that_no_step_calls_does_not_count(again: Again, edited: Edit
 
 
 def test_a_function_that_another_step_calls_counts_for_that_one_alone(again: Again, edited: Edit) -> None:
-    edited("components/pusher/pushing.py", "VERSION_DIGITS = 8", "VERSION_DIGITS = 4 + 4")
+    edited("components/serving_folder.py", "VERSION_DIGITS = 8", "VERSION_DIGITS = 4 + 4")
     assert again() == {"push"}
 
 
