@@ -16,6 +16,7 @@ from tests.components.examples_factory import flights_like, write_examples
 from tests.components.transform_factory import write_transform
 
 KEPT = ["wind", "hour", "carrier", "seats", "weekend", "day"]
+"""A skewed number, another one, a text, a number with missing values, a flag and a date."""
 QUICK = TrainingConfig(threads=2, epochs=4, parameters={"batch_rows": 256, "learning_rate": 0.01, "hidden": [16]})
 _made = tempfile.TemporaryDirectory(prefix="keras-tests-")
 
@@ -43,7 +44,7 @@ class Prepared:
 def prepared(name: str, splits: dict[str, pa.Table], of: Importances, row_group_rows: int = 1_000) -> Prepared:
     folder = Path(_made.name) / name
     table = write_examples(folder / "examples", splits, row_group_rows=row_group_rows)
-    return Prepared(table, write_transform(folder / "transform", table, of.kept), of)
+    return Prepared(table, write_transform(folder / "transform", table, of), of)
 
 
 @functools.cache
