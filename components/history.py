@@ -14,6 +14,7 @@ from tfx.types.artifact import Artifact
 
 from beam_jobs import storage
 from components import blessing
+from components.withdrawn_models import withdrawn_digests
 
 
 class ChampionStrategy(ResolverStrategy):
@@ -21,7 +22,7 @@ class ChampionStrategy(ResolverStrategy):
 
     TFX's LatestBlessedModelStrategy would, on a repeated run, resolve the candidate itself, judge it
     against itself and so run again a step whose inputs have not changed. Models are told apart by content: one that was
-    trained again, because its files were lost, is no other.
+    trained again, because its files were lost, is no other. One that was rolled back is no champion until it is put back.
     """
 
     def resolve_artifacts(self, store: Any, input_dict: dict[str, list[Artifact]]) -> dict[str, list[Artifact]]:
@@ -29,6 +30,8 @@ class ChampionStrategy(ResolverStrategy):
         candidates = input_dict["candidate"]
         blessings = [artifact for artifact in input_dict["blessing"] if blessing.is_blessed(artifact)]
         others = [model for model in input_dict["model"] if not any(_same(model, one) for one in candidates)]
+        withdrawn = withdrawn_digests(store)
+        others = [model for model in others if blessing.digest_of(model) not in withdrawn]
         blessed = [model for model in others if any(blessing.speaks_of(one, model) for one in blessings)]
         champion = _newest_in_reach(blessed)
         verdicts = [one for one in blessings if champion and blessing.speaks_of(one, champion)]

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Mapping
 from typing import Any
 
 from pipeline.runs import Output, Run
@@ -72,7 +73,7 @@ def metric_rows(run: Run) -> tuple[list[str], list[tuple[str, ...]]]:
     if not shown:
         return [], []
     counted = ("rows", *(f"{o['rows']:,}" for o in overall.values()))
-    rows = [(metric, *(_with_interval(o.get(metric)) for o in overall.values())) for metric in shown]
+    rows = [(metric, *(with_interval(o.get(metric)) for o in overall.values())) for metric in shown]
     return ["metric", *overall], [counted, *rows]
 
 
@@ -86,7 +87,7 @@ def candidate_rows(run: Run) -> tuple[list[str], list[tuple[str, ...]]]:
     figures = [candidate["overall"][decided_on] for candidate in candidates]
     shown = [metric for metric in MAIN_METRICS if any(metric in found for found in figures)][:MOST_COMPARED]
     rows = [
-        (candidate["name"], candidate["family"], *(_with_interval(found.get(name)) for name in shown), _fate(candidate))
+        (candidate["name"], candidate["family"], *(with_interval(found.get(name)) for name in shown), _fate(candidate))
         for candidate, found in zip(candidates, figures, strict=True)
     ]
     return ["candidate", "family", *shown, f"on {decided_on}"], rows
@@ -98,7 +99,8 @@ def _fate(candidate: dict[str, Any]) -> str:
     return "passed" if candidate["passed"] else "not passed"
 
 
-def _with_interval(metric: dict[str, float | None] | None) -> str:
+def with_interval(metric: Mapping[str, float | None] | None) -> str:
+    """A metric's value with its interval, in four decimals."""
     if not metric or metric.get("value") is None:
         return "-"
     low, high = metric.get("low"), metric.get("high")
@@ -116,4 +118,6 @@ def decision_lines(run: Run) -> list[str]:
     pushed = output_of(run, "push", "pushed_model")
     if pushed and pushed.properties.get("pushed"):
         lines.append(f"Serving: {pushed.properties.get('pushed_destination', pushed.uri)}")
+    elif pushed and decision["blessed"]:
+        lines.append(f"Not pushed: {pushed.properties.get('reason', '')}")
     return lines

@@ -23,6 +23,8 @@ COMMANDS = {
     "debug": "Replay a step of a run in your IDE, with the inputs it had.",
     "explain": "Tell why a step ran again, or came from the cache.",
     "score": "Score every row of a table with a trained model.",
+    "models": "List the models that were pushed, and which one serves.",
+    "rollback": "Go back to an earlier version of a model.",
     "lineage": "Ask what made a model, what a file went into, what changed.",
     "init": "Write a configuration for a table of yours.",
     "config": "Print the merged configuration and where each value comes from.",

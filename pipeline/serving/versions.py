@@ -9,14 +9,10 @@ from pathlib import Path
 from beam_jobs import storage
 from components import serving_folder
 from components.serving_folder import Withdrawal
+from components.withdrawn_models import PUT_BACK, ROLLBACK
 from pipeline.lineage import serving
 from pipeline.lineage.archive import Archive
 from pipeline.lineage.records import Artifact, Execution
-
-ROLLBACK = "Rollback"
-"""The type of the executions that tell of a rollback."""
-PUT_BACK = "put_back"
-"""The input of a Rollback that serves from then on."""
 
 
 @dataclass(frozen=True)

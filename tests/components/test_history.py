@@ -8,6 +8,8 @@ from tfx.types import standard_artifacts
 
 from components import blessing
 from components.history import ChampionStrategy
+from components.withdrawn_models import MODEL_DIGEST, PUT_BACK_DIGEST, ROLLBACK
+from tests.pipeline.lineage.store_factory import World, sqlite_store, write
 
 
 class History:
@@ -15,6 +17,7 @@ class History:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.store = sqlite_store(folder / "store.sqlite")
         self.models: list[standard_artifacts.Model] = []
         self.blessings: list[standard_artifacts.ModelBlessing] = []
 
@@ -33,9 +36,15 @@ class History:
             self.blessings.append(verdict)
         return made
 
+    def roll_back(self, withdrawn: str, put_back: str, state: str = "COMPLETE") -> None:
+        world = World()
+        told = {MODEL_DIGEST: withdrawn, PUT_BACK_DIGEST: put_back}
+        world.execute("Rollback", kind=ROLLBACK, state=state, properties=told)
+        write(world, self.store)
+
     def champion_of(self, *candidates: standard_artifacts.Model) -> list[standard_artifacts.Model]:
         given = {"model": self.models, "blessing": self.blessings, "candidate": list(candidates)}
-        found = ChampionStrategy().resolve_artifacts(None, given)
+        found = ChampionStrategy().resolve_artifacts(self.store, given)
         assert len(found["model"]) == len(found["blessing"]) <= 1
         assert found["candidate"] == list(candidates)
         return found["model"]
@@ -55,6 +64,17 @@ def test_the_last_one_blessed(history: History) -> None:
     second = history.model("b")
     history.model("c", blessed=False)
     assert history.champion_of(history.model("d", blessed=None)) == [second]
+
+
+def test_a_model_that_was_rolled_back_is_none_until_it_is_put_back(history: History) -> None:
+    first, second = history.model("a"), history.model("b")
+    candidate = history.model("c", blessed=None)
+    history.roll_back("b", "a", state="FAILED")
+    assert history.champion_of(candidate) == [second]
+    history.roll_back("b", "a")
+    assert history.champion_of(candidate) == [first]
+    history.roll_back("a", "b")
+    assert history.champion_of(candidate) == [second]
 
 
 def test_a_repeated_run_resolves_the_same(history: History) -> None:
