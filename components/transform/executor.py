@@ -27,7 +27,7 @@ class Executor(BaseBeamExecutor):
         Raises:
           StepError: nothing to analyse, or the user's function is at fault.
         """
-        from components.transform import analysis
+        from components.transform import analysis, analysis_job
         from components.transform.columns import TRAIN, TransformConfig, read_schema
 
         table = Table.load(artifact_utils.get_single_uri(input_dict["examples"]))
@@ -39,7 +39,7 @@ class Executor(BaseBeamExecutor):
         progress.expect(table.splits[TRAIN])
         try:
             with progress.original_errors(), self._make_beam_pipeline() as pipeline:
-                _ = pipeline | analysis.Analyze(plan)
+                _ = pipeline | analysis_job.Analyze(plan)
             outputs = analysis.finish(plan)
         finally:
             analysis.clean(plan)

@@ -118,6 +118,9 @@ class UserPreprocessing:
         return f"{self.function.what}: '{self.function.name}' in '{self.function.path}'"
 
 
+Preprocessing = DefaultPreprocessing | UserPreprocessing
+
+
 def check_outputs(outputs: object, where: str) -> None:
     """Holds what a preprocessing function gave against what can be learned from.
 

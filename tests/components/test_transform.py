@@ -184,6 +184,41 @@ def test_two_analyses_write_the_same_bytes(tmp_path: Path) -> None:
     assert len(digests) == 1
 
 
+def test_tensorflow_transforms_own_steps_write_the_same_graph(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, analysed: tuple[metadata_store.MetadataStore, Path]
+) -> None:
+    from components.transform import analysis_job
+
+    monkeypatch.setattr(analysis_job, "analyzers_of", lambda *_: None)
+    store = run(tmp_path, {"vocabulary": VOCABULARY, "buckets": BUCKETS, "oov_buckets": 2})
+    assert folder_digest(graphs(store)[0].uri) == folder_digest(graphs(analysed[0])[0].uri)
+
+
+TWO_PASSES = """
+import tensorflow as tf
+import tensorflow_transform as tft
+
+
+def preprocessing_fn(inputs):
+    share = inputs["wind"] / tft.max(inputs["wind"])
+    by_carrier = tft.scale_to_z_score_per_key(inputs["wind"], inputs["carrier"])
+    return {"square": share / tft.mean(share), "by_carrier": by_carrier}
+"""
+
+
+def test_a_function_that_needs_two_passes_gets_them(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(TWO_PASSES)
+    store = run(tmp_path, {"module": str(tmp_path / "own.py"), "module_digest": "1"})
+    train, held_out = rows(3_000, 1), rows(200, 2)
+    found, _ = transformed(graphs(store)[0].uri, held_out, KEPT)
+    wind = np.asarray(held_out.column("wind"))
+    np.testing.assert_allclose(found["square"], wind / np.asarray(train.column("wind")).mean(), rtol=1e-4)
+    known = train.group_by("carrier").aggregate([("wind", "mean"), ("wind", "stddev")]).to_pylist()
+    scales = {one["carrier"]: (one["wind_mean"], one["wind_stddev"]) for one in known}
+    z = [(w - scales[c][0]) / scales[c][1] for w, c in zip(wind, held_out.column("carrier").to_pylist(), strict=True)]
+    np.testing.assert_allclose(found["by_carrier"], z, rtol=1e-3, atol=1e-4)
+
+
 def test_whole_numbers_that_the_schema_calls_categorical_get_ids(tmp_path: Path) -> None:
     (graph,) = graphs(run(tmp_path, {}, categorical="true"))
     found, output = transformed(graph.uri, rows(300, 2), ["hour", *(name for name in KEPT if name != "hour")])
