@@ -59,12 +59,15 @@ STEPS: Mapping[str, WorkerNeeds] = {
         ("components.arrow_statistics.profiling",),
         (*DATA.packages, "tensorflow-data-validation", "tensorflow-metadata"),
     ),
-    # Each family's library is loaded by name, by `components.scoring`.
-    "evaluate": WorkerNeeds(
-        ("components.evaluator.evaluation", "components.xgboost_scoring"), (*DATA.packages, "xgboost")
-    ),
+    "evaluate": WorkerNeeds(("components.evaluator.evaluation",), DATA.packages),
+    "score": WorkerNeeds(("components.scorer.predictions",), DATA.packages),
 }
 """By the kind of step; jobs of one kind share a wheel."""
+FAMILIES: Mapping[str, WorkerNeeds] = {
+    "xgboost": WorkerNeeds(("components.xgboost_scoring",), ("xgboost",)),
+    "keras": WorkerNeeds(("components.keras_scoring",), ("tensorflow", "tf-keras")),
+}
+"""What jobs that use models need beside it, by the models' family; `components.scoring` loads these by name."""
 
 
 @dataclass(frozen=True)
@@ -110,22 +113,27 @@ class WorkerPackage:
         }
 
 
-def needs_of(steps: Iterable[str]) -> WorkerNeeds:
+def needs_of(steps: Iterable[str], families: Iterable[str] = ()) -> WorkerNeeds:
     """What workers need for steps of these kinds together.
 
+    Args:
+      steps: names of `STEPS`.
+      families: of the models that they use, names of `FAMILIES`.
+
     Raises:
-      RunError: there is no such kind.
+      RunError: there is no such kind or family.
     """
-    modules, packages = dict[str, None](), dict[str, None]()
-    for step in steps:
-        if step not in STEPS:
-            raise RunError(
-                f"A step of the kind '{step}' has no job for workers.{nearest(step, STEPS)}",
-                f"Kinds with a job: {listed(STEPS)}.",
-            )
-        modules |= dict.fromkeys(STEPS[step].modules)
-        packages |= dict.fromkeys(STEPS[step].packages)
+    chosen = [*(_known(STEPS, step, "kind of step with a job for workers") for step in steps)]
+    chosen += [_known(FAMILIES, family, "family of models for workers") for family in families]
+    modules = dict.fromkeys(name for needs in chosen for name in needs.modules)
+    packages = dict.fromkeys(name for needs in chosen for name in needs.packages)
     return WorkerNeeds(tuple(modules), tuple(packages))
+
+
+def _known(every: Mapping[str, WorkerNeeds], name: str, what: str) -> WorkerNeeds:
+    if name not in every:
+        raise RunError(f"There is no {what} '{name}'.{nearest(name, every)}", f"There are: {listed(every)}.")
+    return every[name]
 
 
 def build(needs: WorkerNeeds, folder: str, project: str = PROJECT) -> WorkerPackage:
@@ -277,4 +285,4 @@ def _git(project: str, *arguments: str) -> str:
     return done.stdout if done.returncode == 0 else ""
 
 
-__all__ = ["DATA", "STEPS", "LockError", "WorkerNeeds", "WorkerPackage", "build", "modules_for", "needs_of"]
+__all__ = ["DATA", "FAMILIES", "STEPS", "LockError", "WorkerNeeds", "WorkerPackage", "build", "modules_for", "needs_of"]

@@ -10,9 +10,9 @@ from cloud.worker_environment import worker_python
 from pipeline.deploy.worker_package import WorkerPackage, build, needs_of
 
 
-def package_of(steps: Sequence[str], folder: Path) -> tuple[WorkerPackage, Path]:
+def package_of(steps: Sequence[str], folder: Path, families: Sequence[str] = ()) -> tuple[WorkerPackage, Path]:
     """Builds both; skips the test loudly where the packages cannot be had."""
-    package = build(needs_of(steps), str(folder))
+    package = build(needs_of(steps, families), str(folder))
     try:
         return package, worker_python(package.requirements)
     except NotAvailableError as reason:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.deploy.worker_package import STEPS, WorkerPackage, build, modules_for, needs_of
+from pipeline.deploy.worker_package import FAMILIES, STEPS, WorkerPackage, build, modules_for, needs_of
 from pipeline.errors import RunError
 
 PINS = "\n".join(f"{name}==1 \\\n    --hash=sha256:0a" for name in STEPS["prepare"].packages)
@@ -111,9 +111,20 @@ def test_commit_and_changed_files_are_told_beside_the_wheel(project: Path) -> No
     assert changed.digest != clean.digest
 
 
-def test_the_kinds_of_steps_are_told() -> None:
-    with pytest.raises(RunError, match=r"kind 'prepar' has no job for workers. Did you mean 'prepare'"):
+def test_kinds_of_steps_and_families_have_names() -> None:
+    with pytest.raises(RunError, match=r"no kind of step with a job for workers 'prepar'\. Did you mean 'prepare'"):
         needs_of(["prepar"])
+    with pytest.raises(RunError, match=r"no family of models for workers 'kears'\. Did you mean 'keras'"):
+        needs_of(["score"], ["kears"])
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_family_brings_its_own_library_alone(family: str, tmp_path: Path) -> None:
+    package = build(needs_of(["score"], [family]), str(tmp_path))
+    names = {pin.name for pin in package.pins}
+    assert names & {"xgboost", "tensorflow"} == {"xgboost" if family == "xgboost" else "tensorflow"}
+    scorers = [name for name in package.modules if name.endswith("_scoring")]
+    assert scorers == [f"components.{family}_scoring"]
 
 
 @pytest.mark.parametrize("step", STEPS)
