@@ -105,7 +105,7 @@ class Constant:
 
 
 class NotFusedError(Exception):
-    """An analyzer that only TensorFlow Transform's own job can run."""
+    """Only TensorFlow Transform's own steps can do this."""
 
 
 class Analyzers:
@@ -266,13 +266,13 @@ def _limits(prune: Any) -> tuple[int | None, int]:
 
 
 def _check_one_pass(graph: Any, analyzers: Analyzers) -> None:
-    """Refuses a graph in which an analyzer looks at what another one has answered."""
+    """Refuses a graph in which an analyzer looks at what another one has answered, or at a table."""
     answers = {sink.tensor.op for sink in graph.get_collection(analyzer_nodes.ALL_REPLACEMENTS)}
     waiting = [tensor.op for one in analyzers.analyzers.values() for tensor in one.fetched]
     seen = set(waiting)
     while waiting:
         operation = waiting.pop()
-        if operation in answers:
+        if operation in answers or any(tensor.dtype == tf.resource for tensor in operation.outputs):
             raise NotFusedError
         before = {tensor.op for tensor in operation.inputs} | set(operation.control_inputs)
         waiting += before - seen

@@ -3,6 +3,7 @@
 import json
 import math
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -217,6 +218,36 @@ def test_a_function_that_needs_two_passes_gets_them(tmp_path: Path) -> None:
     scales = {one["carrier"]: (one["wind_mean"], one["wind_stddev"]) for one in known}
     z = [(w - scales[c][0]) / scales[c][1] for w, c in zip(wind, held_out.column("carrier").to_pylist(), strict=True)]
     np.testing.assert_allclose(found["by_carrier"], z, rtol=1e-3, atol=1e-4)
+
+
+TABLE = """
+import tensorflow as tf
+import tensorflow_transform as tft
+
+
+def preprocessing_fn(inputs):
+    words = tf.lookup.KeyValueTensorInitializer(["UA", "AA"], [2.0, 3.0])
+    weight = tf.lookup.StaticHashTable(words, 1.0).lookup(inputs["carrier"])
+    return {"weight": weight / tft.max(weight)}
+"""
+NOTHING = "def preprocessing_fn(inputs):\n    return {'double': inputs['wind'] * 2.0}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "output", "expected"),
+    [
+        (TABLE, "weight", lambda table: [{"UA": 2 / 3, "AA": 1.0}.get(c, 1 / 3) for c in table["carrier"].to_pylist()]),
+        (NOTHING, "double", lambda table: np.asarray(table["wind"]) * 2),
+    ],
+)
+def test_functions_with_a_table_before_an_analyzer_and_with_none(
+    tmp_path: Path, text: str, output: str, expected: Callable[[pa.Table], Any]
+) -> None:
+    (tmp_path / "own.py").write_text(text)
+    store = run(tmp_path, {"module": str(tmp_path / "own.py"), "module_digest": "1"})
+    held_out = rows(200, 2)
+    found, _ = transformed(graphs(store)[0].uri, held_out, KEPT)
+    np.testing.assert_allclose(found[output], expected(held_out), rtol=1e-5)
 
 
 def test_whole_numbers_that_the_schema_calls_categorical_get_ids(tmp_path: Path) -> None:
