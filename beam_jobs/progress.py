@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from apache_beam.metrics import Metrics
 
 from beam_jobs.errors import BraidError
+from beam_jobs.worker_errors import HINT
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,13 @@ def _tell(step: Progress) -> None:
 
 
 def failed(error: BraidError) -> BraidError:
-    """Keeps the error for `watched`: Beam's worker threads hand on its text alone."""
+    """Keeps the error for `original_errors`: Beam's worker threads hand on its text alone.
+
+    From another process only the traceback comes back, and with it the hint, as a note; see `worker_errors`.
+    """
+    note = f"{HINT}{error.hint}"
+    if error.hint and note not in getattr(error, "__notes__", ()):
+        error.add_note(note)
     with _lock:
         _failures.append(error)
     return error

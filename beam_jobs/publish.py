@@ -102,6 +102,11 @@ def publish(reports: Sequence[ChunkReport], target: Publication) -> Table:
     return table
 
 
+def discard_attempts(root: str) -> None:
+    """Removes what workers that were given up wrote once the table was published; call it when no worker is left."""
+    storage.remove_tree(f"{root.rstrip('/')}/{PENDING}")
+
+
 class Commit(beam.PTransform[beam.PCollection[ChunkReport], beam.PCollection[Ledger]]):
     """Publishes the table that the reports describe; yields its ledger. Works for no report at all."""
 

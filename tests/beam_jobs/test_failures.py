@@ -64,10 +64,8 @@ def test_a_chunk_that_fails_is_kept_with_its_exception(
     assert rows.drop_columns([ROW]).equals(TEXTS.slice(100, 50).select(["n", "who"]))
     assert rows.column(ROW).to_pylist() == [row_id(0, place) for place in range(100, 150)]
     assert pq.read_table(failure.file).equals(rows)
-    assert (
-        traceback.format_exception(raised)[-1].strip()
-        == f"What it failed on is kept in '{failure.folder}', chunk-000002."
-    )
+    told = [line.strip() for line in traceback.format_exception(raised)]
+    assert f"What it failed on is kept in '{failure.folder}', chunk-000002." in told
 
 
 def test_a_partition_that_fails_is_kept_whole(tmp_path: Path, tables: dict[str, Table]) -> None:

@@ -7,13 +7,17 @@ import apache_beam as beam
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from beam_jobs.ingest import ingest, plan
 from beam_jobs.prepare import Prepare
+from beam_jobs.publish import discard_attempts
+from beam_jobs.sources import SourceConfig
 from beam_jobs.table import Table
 from cloud.loopback_cloud import Cloud
 from cloud.misbehaviour import WorkerKilled, ZombieWorker
 from cloud.small_jobs import (
     DELAYS,
     FAILING,
+    FLIGHTS,
     JOIN,
     LOCAL,
     SPLIT,
@@ -98,8 +102,7 @@ def test_a_zombie_leaves_the_table_as_it_is(cloud: Cloud, tmp_path: Path) -> Non
     assert [zombie["finished"] for zombie in job.zombies] == [True]
     written = [name for name in cloud.bucket.names if name.startswith("out/_pending/")]
     assert written, "the zombie wrote nothing once the job was done"
-    for name in written:
-        cloud.bucket.client.bucket(cloud.bucket.name).blob(name).delete()
+    discard_attempts(f"{cloud.bucket.url}/out")
     assert digest(downloaded(cloud.bucket, "out", tmp_path / "there")) == digest(here)
 
 
@@ -116,3 +119,20 @@ def test_a_row_that_fails_is_told_and_kept(cloud: Cloud, tmp_path: Path) -> None
     names = [name for name in cloud.bucket.names if name.startswith("out/")]
     assert "out/table.json" not in names
     assert [name for name in names if name.startswith("out/_failed/") and name.endswith(".json")]
+
+
+def test_an_ingest_job_reads_its_text_from_the_bucket(cloud: Cloud, tmp_path: Path) -> None:
+    lines = [",".join(map(str, row.values())) for row in FLIGHTS.slice(0, 3_000).to_pylist()]
+    lines[1_234] = "a,line,with,too,many,values"
+    path = cloud.bucket.put("in/flights.csv", "\n".join(["day,flight,tail,delay", *lines, ""]))
+    config = SourceConfig("flights", path)
+    chunks = plan(config, chunk_bytes=20_000)
+    out = f"{cloud.bucket.url}/out"
+    with beam.Pipeline(options=PipelineOptions(list(LOCAL))) as pipeline:
+        ingest(pipeline, config, chunks, str(tmp_path / "here/table"), str(tmp_path / "here/rejects"))
+    pipeline = beam.Pipeline(options=cloud.options())
+    ingest(pipeline, config, chunks, f"{out}/table", f"{out}/rejects")
+    pipeline.run()
+    assert cloud.service.job.wait() == "JOB_STATE_DONE", cloud.service.job.messages
+    assert digest(downloaded(cloud.bucket, "out", tmp_path / "there")) == digest(tmp_path / "here")
+    assert Table.load(f"{out}/table").ledger == Table.load(str(tmp_path / "here/table")).ledger

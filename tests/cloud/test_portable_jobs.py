@@ -11,10 +11,12 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_jobs import io_lineage
+from beam_jobs.errors import DataError
 from beam_jobs.ingest import ingest, plan
 from beam_jobs.prepare import Prepare
 from beam_jobs.sources import SourceConfig
 from beam_jobs.table import Table
+from beam_jobs.worker_errors import from_traceback
 from cloud.job_service import JobService, job_service
 from cloud.small_jobs import DELAYS, FAILING, FLIGHTS, JOIN, LOCAL, SPLIT, digest, prepare_job, write_tables
 from pipeline.deploy.worker_package import WorkerPackage
@@ -104,8 +106,11 @@ def test_a_row_that_fails_is_told_with_the_workers_traceback(service: JobService
     tables = write_tables(tmp_path / "sources")
     with pytest.raises(RuntimeError) as told:
         run(prepare_job(tables, str(tmp_path / "out"), sql=FAILING), service.arguments())
-    assert "Step 'step' failed on row 1,211 of" in str(told.value)
-    assert "beam_jobs/fused.py" in str(told.value)
+    found = from_traceback(str(told.value))
+    assert found is not None and isinstance(found.error, DataError)
+    assert str(found.error).startswith("Step 'step' failed on row 1,211 of")
+    assert found.error.hint.startswith("TRY_CAST(...) gives NULL")
+    assert [frame for frame in found.frames if frame.startswith("beam_jobs/fused.py:")]
     assert not (tmp_path / "out" / "table.json").exists()
     until = time.monotonic() + 20
     while service.workers and time.monotonic() < until:
