@@ -25,6 +25,7 @@ COMMANDS = {
     "score": "Score every row of a table with a trained model.",
     "models": "List the models that were pushed, and which one serves.",
     "rollback": "Go back to an earlier version of a model.",
+    "serve": "Try a model over HTTP on this machine.",
     "lineage": "Ask what made a model, what a file went into, what changed.",
     "init": "Write a configuration for a table of yours.",
     "config": "Print the merged configuration and where each value comes from.",
