@@ -39,10 +39,11 @@ with silence():
     from components.recording import to_json
     from pipeline import display, loading, planning, runner, stores, terminal
     from pipeline.selection import Selection
+    from pipeline.targets.beam_options import LOCAL_BEAM, here
     from pipeline.workspace import Workspace
     plan, place = planning.plan(loading.load("sales.yaml")), Workspace(os.path.abspath(engine)).create()
     if engine == "braid":
-        runner.run(plan, place, display.LiveWatcher(terminal.console(stderr=True), "sales.yaml"), 1, Selection(last="orders"))
+        runner.run(plan, place, display.LiveWatcher(terminal.console(stderr=True), "sales.yaml"), here(1), Selection(last="orders"))
     else:
         (source,), (step,) = plan.sources.values(), plan.steps.values()
         sales = Ingest(to_json(vars(source.config)), source.content.fingerprint).with_id("sales")
@@ -50,7 +51,7 @@ with silence():
         LocalDagRunner().run(Pipeline(
             pipeline_name="sales-pipeline", pipeline_root=place.pipeline_root("sales"), components=[sales, orders],
             enable_cache=True, metadata_connection_config=stores.connection_config(place.store, read_only=False),
-            beam_pipeline_args=[*runner.LOCAL_BEAM, "--direct_num_workers=1"]))
+            beam_pipeline_args=[*LOCAL_BEAM, "--direct_num_workers=1"]))
     executions = sorted(stores.open_store(place.store).get_executions(), key=lambda execution: execution.id)
     last = [e for e in executions if e.type.endswith("PrepareExamples")][-1]
     print("STATE " + pb.Execution.State.Name(last.last_known_state))

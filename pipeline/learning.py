@@ -19,6 +19,7 @@ from components.recording import to_json
 from components.reused_hyperparameters import reused_hyperparameters
 from components.trainer.component import Trainer
 from components.transform.component import Transform
+from components.tuned_runs import Reuse
 from components.tuner.component import Tuner
 from pipeline.config import KerasTraining, XgboostTraining
 from pipeline.planning import Plan
@@ -84,7 +85,7 @@ def _tuner(
     if trainer.tune is None:
         return None
     if trainer.tune.reuse:
-        return reused_hyperparameters(trainer.tune.reuse, trainer.tune_step, trainer.family)
+        return reused_hyperparameters(Reuse(trainer.tune.reuse, trainer.tune_step, trainer.family))
     search = {**trainer.tune.model_dump(exclude={"reuse"}), "family": trainer.family}
     # A trainer's name is none of the search's business: it would make another search of the same one.
     search["trainer"] = {key: value for key, value in _settings(plan, trainer).items() if key != "name"}

@@ -74,21 +74,27 @@ def load(file: str, overlays: Sequence[str] = (), assignments: Sequence[str] = (
     try:
         config = PipelineConfig.model_validate(merged.values)
     except ValidationError as error:
-        raise _worded(error, merged) from error
+        raise worded(error, merged) from error
     _check_trainers(config, merged)
     _check_names(config, merged)
     return Loaded(config, file, merged.folder, merged, tuple(overlays), tuple(assignments))
 
 
-def _worded(error: ValidationError, merged: settings.Settings) -> ConfigError:
+def worded(
+    error: ValidationError,
+    merged: settings.Settings,
+    model: type[BaseModel] = PipelineConfig,
+    hint: str = "docs/configuration.md lists every key.",
+) -> ConfigError:
+    """The first mistakes, up to five, each with file and line."""
     details = sorted(error.errors(), key=lambda detail: detail["type"] == "missing")  # a misspelt key is missing, too
-    problems = [_problem(detail, merged) for detail in details]
+    problems = [_problem(detail, merged, model) for detail in details]
     more = f"\n({len(problems) - 5} more)" if len(problems) > 5 else ""
-    return ConfigError("\n".join(problems[:5]) + more, "docs/configuration.md lists every key.")
+    return ConfigError("\n".join(problems[:5]) + more, hint)
 
 
-def _problem(detail: ErrorDetails, merged: settings.Settings) -> str:
-    path, known = _walk(detail["loc"])
+def _problem(detail: ErrorDetails, merged: settings.Settings, top: type[BaseModel]) -> str:
+    path, known = _walk(detail["loc"], top)
     path = _as_written(path, merged.values)
     where = merged.origin(path)
     dotted = ".".join(str(key) for key in path)
@@ -101,7 +107,7 @@ def _problem(detail: ErrorDetails, merged: settings.Settings) -> str:
             return f"{where}: the key '{dotted}' is missing."
         case "union_tag_not_found" | "union_tag_invalid":
             return f"{where}: {_wrong_kind(detail, dotted)}"
-        case "string_pattern_mismatch":
+        case "string_pattern_mismatch" if detail["ctx"]["pattern"] == NAME.pattern:
             return f"{where}: '{dotted}' is no valid name: {detail['input']!r}. Letters, digits and _ are, not beginning with a digit ({NAME.pattern})."
     return f"{where}: '{dotted}' {_wanted(detail)}; found {_found(detail['input'])}."
 
@@ -121,6 +127,8 @@ def _wanted(detail: ErrorDetails) -> str:
     kind, context = detail["type"], detail.get("ctx", {})
     if kind.partition("_")[0] in _KINDS and kind.endswith(("_type", "_parsing", "_from_float")):
         return f"must be {_KINDS[kind.partition('_')[0]]}"
+    if kind == "string_pattern_mismatch":
+        return f"must look like {context['pattern']}"
     if kind in _BOUNDS:
         return f"must be {_BOUNDS[kind]} {next(iter(context.values()))}"
     if kind == "literal_error":
@@ -136,10 +144,10 @@ def _found(value: Any) -> str:
     return noun if isinstance(value, dict | list) else f"{value!r} ({noun})"
 
 
-def _walk(loc: tuple[str | int, ...]) -> tuple[settings.Path, list[str]]:
+def _walk(loc: tuple[str | int, ...], top: type[BaseModel]) -> tuple[settings.Path, list[str]]:
     """Drops what pydantic adds to a location (union tags), and lists the keys known beside its last key."""
     path: list[str | int] = []
-    model: Any = PipelineConfig
+    model: Any = top
     known: list[str] = []
     for key in loc:
         options = _models(model)

@@ -13,27 +13,23 @@ from typing import Any, Protocol
 import ml_metadata as mlmd
 from ml_metadata.proto import metadata_store_pb2 as pb
 from tfx.dsl.compiler import compiler, constants
+from tfx.dsl.components.base.base_beam_component import BaseBeamComponent
+from tfx.orchestration.pipeline import Pipeline
 from tfx.orchestration.portable import runtime_parameter_utils
 from tfx.proto.orchestration import pipeline_pb2
 
 from beam_jobs import progress
+from beam_jobs.errors import listed, nearest
+from components import tuned_runs
 from components.schema_file.inference_mark import is_untouched
 from pipeline import composition, interruption, launching, resuming, run_facts, runs, step_launcher, stores
 from pipeline.composition import Composition
-from pipeline.errors import NothingRecordedError, RunError, StepFailedError
+from pipeline.errors import ConfigError, NothingRecordedError, RunError, StepFailedError
 from pipeline.planning import Plan
 from pipeline.selection import Mode, Selection, modes
 from pipeline.step_launcher import Reuse
+from pipeline.targets.beam_options import Placement, here
 from pipeline.workspace import Workspace
-
-RUNNER, TARGET = "FnApiRunner", "local"
-LOCAL_BEAM = (
-    f"--runner={RUNNER}",
-    "--direct_running_mode=multi_threading",
-    # Named so that TFX does not package itself at every start; the in-process runner needs no container.
-    "--sdk_container_image=none",
-)
-
 
 WHOLE = Selection()
 REUSE = {
@@ -60,13 +56,39 @@ class Watcher(Protocol):
         """Something that the user would not expect."""
 
 
-def run(plan: Plan, workspace: Workspace, watcher: Watcher, workers: int = 0, selection: Selection = WHOLE) -> runs.Run:
-    """Runs the steps of the plan, a checked configuration; see `run_composed`."""
-    return run_composed(composition.of_plan(plan), workspace, watcher, workers, selection)
+def run(
+    plan: Plan,
+    workspace: Workspace,
+    watcher: Watcher,
+    place: Placement | None = None,
+    selection: Selection = WHOLE,
+) -> runs.Run:
+    """Runs the steps of the plan, a checked configuration; see `run_composed`.
+
+    Raises:
+      StepError: parameters of an earlier run are to be reused, and are not there.
+    """
+    _check_reuse(plan, workspace)
+    return run_composed(composition.of_plan(plan), workspace, watcher, place, selection)
+
+
+def _check_reuse(plan: Plan, workspace: Workspace) -> None:
+    """TFX tells of what a resolver lacks in its log alone, and then skips all that needs it."""
+    config = plan.loaded.config
+    reused = [one for one in config.train if one.tune and one.tune.reuse]
+    if reused:
+        store, pipeline = stores.open_store(workspace.store), runs.pipeline_id(config.name)
+        for one in reused:
+            assert one.tune is not None
+            tuned_runs.Reuse(one.tune.reuse, one.tune_step, one.family).find_in_pipeline(store, pipeline)
 
 
 def run_composed(
-    pipeline: Composition, workspace: Workspace, watcher: Watcher, workers: int = 0, selection: Selection = WHOLE
+    pipeline: Composition,
+    workspace: Workspace,
+    watcher: Watcher,
+    place: Placement | None = None,
+    selection: Selection = WHOLE,
 ) -> runs.Run:
     """Runs the steps of a pipeline, taking from the cache what has not changed.
 
@@ -74,7 +96,7 @@ def run_composed(
       pipeline: what is run.
       workspace: where outputs and metadata go.
       watcher: hears of progress.
-      workers: threads of the Beam jobs; 0 for one a core.
+      place: where the Beam jobs are done; here unless given.
       selection: which steps, and whether to go on with an earlier run.
 
     Raises:
@@ -84,19 +106,19 @@ def run_composed(
     schema = _new_schema_taken_back(pipeline.schema_file) if infers else nullcontext()
     with workspace.exclusive(name), _leaving_nothing_unfinished(workspace, name), schema:
         retire_unfinished(workspace, name)
-        args = [*LOCAL_BEAM, f"--direct_num_workers={workers or os.cpu_count() or 1}"]
+        beam = place or here()
         if selection.resume:
-            return _resume(pipeline, workspace, watcher, args, selection)
-        return _Launch(pipeline, workspace, watcher, args, selection).every_step()
+            return _resume(pipeline, workspace, watcher, beam, selection)
+        return _Launch(pipeline, workspace, watcher, beam, selection).every_step()
 
 
 def _resume(
-    pipeline: Composition, workspace: Workspace, watcher: Watcher, beam_args: Sequence[str], selection: Selection
+    pipeline: Composition, workspace: Workspace, watcher: Watcher, beam: Placement, selection: Selection
 ) -> runs.Run:
     """Goes on with a run, or begins a new one when what it has finished would come out otherwise today."""
     earlier = resuming.find(workspace, pipeline.name, selection.resume)
     schema_is_back = bool(pipeline.schema_file) and resuming.put_schema_back(earlier, pipeline.schema_file)
-    launch = _Launch(pipeline, workspace, watcher, beam_args, selection)
+    launch = _Launch(pipeline, workspace, watcher, beam, selection)
     why_not = launch.take_up(earlier)
     if why_not:
         watcher.note(
@@ -104,7 +126,7 @@ def _resume(
         )
         if schema_is_back:
             os.remove(pipeline.schema_file)
-        return _Launch(pipeline, workspace, watcher, beam_args, selection).every_step()
+        return _Launch(pipeline, workspace, watcher, beam, selection).every_step()
     if launch.is_finished:
         watcher.note(f"Run {earlier.name} is finished, and nothing has changed since: there is nothing to do.")
         return earlier
@@ -119,13 +141,14 @@ class _Launch:
         pipeline: Composition,
         workspace: Workspace,
         watcher: Watcher,
-        beam_args: Sequence[str],
+        beam: Placement,
         selection: Selection,
     ) -> None:
         self.pipeline, self.workspace, self.watcher, self.selection = pipeline, workspace, watcher, selection
-        composed = pipeline.compose(workspace.pipeline_root(pipeline.name), workspace.store, beam_args)
+        composed = pipeline.compose(workspace.pipeline_root(pipeline.name), workspace.store, beam.options)
+        _set_options_of_steps(composed, beam)
         self.compiled: pipeline_pb2.Pipeline = compiler.Compiler().compile(composed)
-        self.environment = {**run_facts.of_environment(RUNNER, TARGET), **workspace.facts}
+        self.environment = {**run_facts.of_environment(beam.runner, beam.target), **workspace.facts}
         nodes = [node.pipeline_node for node in self.compiled.nodes]
         self.upstream = {node.node_info.id: list(node.upstream_nodes) for node in nodes}
         self.modes = modes(selection, self.upstream)
@@ -193,6 +216,22 @@ class _Launch:
                 "Delete nothing by hand; `braid runs` shows what is there.",
             )
         self.watcher.finished(step, record)
+
+
+def _set_options_of_steps(composed: Pipeline, place: Placement) -> None:
+    """Gives the target's own options to the steps that it names.
+
+    Raises:
+      ConfigError: there is no such step, or it runs no Beam job.
+    """
+    jobs = {node.id: node for node in composed.components if isinstance(node, BaseBeamComponent)}
+    for step, options in place.steps.items():
+        if step not in jobs:
+            raise ConfigError(
+                f"The target '{place.target}' has options for '{step}', which is no step with a Beam job.{nearest(step, jobs)}",
+                f"Steps with a Beam job: {listed(jobs, 30)}.",
+            )
+        jobs[step].with_beam_pipeline_args(list(options))
 
 
 def _step_facts(pipeline: Composition, run_name: str, step: str) -> dict[str, str]:

@@ -12,7 +12,12 @@ from pipeline.cli import options
 @options.configuration
 @options.workspace
 @options.store
-@click.option("--workers", default=0, help="Threads of the Beam jobs; 0 for one a core.")
+@click.option(
+    "--target",
+    default="local",
+    help="Where the Beam jobs are done: a name in configs/targets, or a YAML file. --set lays its keys over it.",
+)
+@click.option("--workers", default=0, help="Workers of a Beam job; the target's unless given.")
 @click.option(
     "--resume", metavar="RUN", default="", help="Go on with a run that failed or was cut off; `latest` is the newest."
 )
@@ -33,6 +38,7 @@ def command(
     assignments: tuple[str, ...],
     workspace: str,
     store: str,
+    target: str,
     workers: int,
     resume: str,
     first: str,
@@ -50,23 +56,35 @@ def command(
     from pipeline import display, loading, planning, stores, terminal
     from pipeline.errors import NotReusableError, StepFailedError
     from pipeline.selection import Selection
+    from pipeline.targets import loading as targets
+    from pipeline.targets.beam_options import placement
     from pipeline.workspace import Workspace
 
     console = terminal.console(stderr=as_json)
-    loaded = loading.load(config, overlays, assignments)
+    beam = targets.load(target, [*assignments, *([f"workers={workers}"] if workers else [])])
+    on = placement(beam.name, beam.target)
+    loaded = loading.load(config, overlays, beam.others)
     place = Workspace(os.path.abspath(workspace), store).create()
     stores.check_writable(place.store)
     plan = planning.plan(loaded, place.memo)
     with console.status("Loading TFX ..."), quiet.native_logs(verbose), quiet.without_stock_components():
         from pipeline import runner
     watcher = display.LiveWatcher(console, config)
+    on_target = [] if target == "local" else ["--target", target]
     selection = Selection(resume, first, last, only)
     try:
         with quiet.worker_tracebacks_held(shows_all):
-            finished = runner.run(plan, place, watcher, workers, selection)
+            finished = runner.run(plan, place, watcher, on, selection)
     except StepFailedError as error:
         if not isinstance(error.cause, NotReusableError):  # the step itself failed
-            again = [config, *_arguments(overlays, assignments), *_place(workspace, store), "--resume", error.run]
+            again = [
+                config,
+                *_arguments(overlays, assignments),
+                *_place(workspace, store),
+                *on_target,
+                "--resume",
+                error.run,
+            ]
             again += selection.options
             error.hint += f"\nGo on:  braid run {shlex.join(again)}"
             error.hint += (

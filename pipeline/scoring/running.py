@@ -19,6 +19,7 @@ from pipeline.scoring import graph, publishing
 from pipeline.scoring.planning import ScoringPlan
 from pipeline.scoring.publishing import Place
 from pipeline.selection import Selection
+from pipeline.targets.beam_options import here
 from pipeline.workspace import Workspace
 
 PUBLISHED = "published"
@@ -77,7 +78,7 @@ def score(
         facts=_facts(plan, place, command),
         spellings={step: without_credentials(table.config.path) for step, table in plan.tables.items()},
     )
-    finished = runner.run_composed(composed, workspace, watcher, workers, Selection(resume))
+    finished = runner.run_composed(composed, workspace, watcher, here(workers), Selection(resume))
     return _published(plan, finished, place, workspace)
 
 

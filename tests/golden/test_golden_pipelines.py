@@ -6,7 +6,7 @@ from google.protobuf import text_format
 from tfx.dsl.compiler import compiler
 
 from pipeline import graph, loading, planning
-from pipeline.runner import LOCAL_BEAM
+from pipeline.targets.beam_options import LOCAL_BEAM
 from pipeline.workspace import Workspace
 
 

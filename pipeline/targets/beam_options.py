@@ -1,0 +1,94 @@
+"""A target in Beam's words: its command line options."""
+
+import os
+import shlex
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from pipeline.errors import ConfigError
+from pipeline.targets.target import Local, Option, Portable
+
+# Named so that TFX does not package itself at every start; nothing here runs in that container.
+_NO_CONTAINER = "--sdk_container_image=none"
+LOCAL_BEAM = ("--runner=FnApiRunner", "--direct_running_mode=multi_threading", _NO_CONTAINER)
+_HARNESS = "apache_beam.runners.worker.sdk_worker_main"
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where the Beam jobs of a run are done.
+
+    Attributes:
+      target: its name, for the record.
+      runner: Beam's name of the runner, for the record.
+      options: of every job.
+      steps: more of them, by step.
+    """
+
+    target: str
+    runner: str
+    options: tuple[str, ...]
+    steps: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+def placement(name: str, target: Local | Portable) -> Placement:
+    """The target in Beam's words.
+
+    Raises:
+      ConfigError: the environment of the workers lacks what it needs.
+    """
+    if isinstance(target, Local):
+        return here(target.workers, name)
+    options = (
+        "--runner=PortableRunner",
+        f"--job_endpoint={target.endpoint}",
+        *_environment(target),
+        f"--direct_num_workers={target.workers}",
+        f"--sdk_worker_parallelism={target.workers}",
+        *_options(target.options),
+    )
+    steps = {step: _options(own) for step, own in target.steps.items()}
+    return Placement(name, "PortableRunner", options, steps)
+
+
+def here(workers: int = 0, name: str = "local") -> Placement:
+    """This process.
+
+    Args:
+      workers: threads; 0 for one a core.
+    """
+    return Placement(name, "FnApiRunner", (*LOCAL_BEAM, f"--direct_num_workers={workers or os.cpu_count() or 1}"))
+
+
+def _environment(target: Portable) -> tuple[str, ...]:
+    match target.environment:
+        case "loopback":
+            return ("--environment_type=LOOPBACK", _NO_CONTAINER)
+        case "process":
+            python = shlex.quote(target.python or sys.executable)
+            return (
+                "--environment_type=beam:env:harness_subprocess_python:v1",
+                f"--environment_config=exec {python} -m {_HARNESS}",
+                _NO_CONTAINER,
+            )
+        case "external":
+            return ("--environment_type=EXTERNAL", f"--environment_config={_needed(target, 'pool')}", _NO_CONTAINER)
+        case "docker":
+            image = _needed(target, "image")
+            return ("--environment_type=DOCKER", f"--environment_config={image}", f"--sdk_container_image={image}")
+
+
+def _needed(target: Portable, key: str) -> str:
+    value = str(getattr(target, key))
+    if not value:
+        raise ConfigError(
+            f"The target's environment is '{target.environment}', and '{key}' is not set.", f"Give it: --set {key}=..."
+        )
+    return value
+
+
+def _options(given: Mapping[str, Option]) -> tuple[str, ...]:
+    """`true` is a flag, `false` and null leave the option out."""
+    words = {name: f"--{name}" if value is True else f"--{name}={value}" for name, value in given.items()}
+    return tuple(word for name, word in words.items() if given[name] is not None and given[name] is not False)

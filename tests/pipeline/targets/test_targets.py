@@ -1,0 +1,78 @@
+"""A target as written becomes Beam's options; mistakes are told with the file, the key and what is allowed."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import ConfigError
+from pipeline.targets import beam_options, loading
+
+
+def options(name: str, *assignments: str) -> tuple[str, ...]:
+    found = loading.load(name, assignments)
+    return beam_options.placement(found.name, found.target).options
+
+
+def test_every_target_that_is_shipped_is_sound() -> None:
+    for path in Path(loading.FOLDER).iterdir():
+        needed = ["image=braid-worker:1"] if path.stem == "spark" else []
+        assert options(path.stem, *needed)
+        assert options(str(path), *needed) == options(path.stem, *needed)
+
+
+def test_here_a_thread_a_core_or_as_many_as_asked_for() -> None:
+    assert "--runner=FnApiRunner" in options("local")
+    assert "--direct_num_workers=3" in options("local", "workers=3")
+
+
+def test_keys_of_the_target_are_its_own_and_the_others_the_pipelines() -> None:
+    found = loading.load("portable", ["endpoint=there:1", "train.rounds=3", "options.parallelism=4"])
+    assert found.others == ("train.rounds=3",)
+    words = beam_options.placement(found.name, found.target).options
+    assert {"--runner=PortableRunner", "--job_endpoint=there:1", "--parallelism=4"} <= set(words)
+
+
+def test_options_are_flags_values_or_left_out(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(
+        "runner: portable\nendpoint: h:1\noptions: {streaming: true, fast: false, none: null, jobs: 2}\n"
+        "steps: {departures: {parallelism: 9}}\n"
+    )
+    found = loading.load(str(tmp_path / "mine.yaml"))
+    place = beam_options.placement(found.name, found.target)
+    assert place.options[-2:] == ("--streaming", "--jobs=2")
+    assert place.steps == {"departures": ("--parallelism=9",)}
+    assert (place.target, place.runner) == ("mine", "PortableRunner")
+
+
+@pytest.mark.parametrize(
+    ("environment", "words"),
+    [
+        (["environment=loopback"], ["--environment_type=LOOPBACK"]),
+        (["environment=external", "pool=h:5"], ["--environment_type=EXTERNAL", "--environment_config=h:5"]),
+        (["environment=docker", "image=b:1"], ["--environment_type=DOCKER", "--sdk_container_image=b:1"]),
+        (
+            ["environment=process", "python=/a b/python"],
+            ["--environment_config=exec '/a b/python' -m apache_beam.runners.worker.sdk_worker_main"],
+        ),
+    ],
+)
+def test_workers_are_where_the_environment_says(environment: list[str], words: list[str]) -> None:
+    assert set(words) <= set(options("portable", *environment))
+
+
+@pytest.mark.parametrize(
+    ("name", "assignments", "told"),
+    [
+        ("portabel", [], "There is no target 'portabel'. Did you mean 'portable'?"),
+        ("portable", ["endpoint=nowhere"], "'endpoint' must look like"),
+        ("portable", ["environment=procss"], "'environment' must be 'loopback', 'process', 'external' or 'docker'"),
+        ("portable", ["runner=portible"], "'runner' is 'portible'. Did you mean 'portable'?"),
+        ("portable", ["workers=0"], "'workers' must be at least 1"),
+        ("spark", [], "'image' is not set."),
+        ("mine.yaml", [], "There is no target 'mine.yaml'."),
+    ],
+)
+def test_mistakes_are_told(name: str, assignments: list[str], told: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        options(name, *assignments)
+    assert told in str(caught.value)
