@@ -24,7 +24,8 @@ class Executor(BaseExecutor):
         exec_properties: dict[str, Any],
     ) -> None:
         """Writes a SavedModel with `contract.json`, TensorBoard's logs, and what came of the training as properties."""
-        from components.keras_trainer.training import FAMILY, TrainingConfig, to_properties, train
+        from components.keras_trainer.training import TrainingConfig, to_properties, train
+        from components.keras_trainer.training_data import FAMILY
 
         examples = Table.load(artifact_utils.get_single_uri(input_dict["examples"]))
         importances = Importances.load(artifact_utils.get_single_uri(input_dict["importances"]))

@@ -12,9 +12,6 @@ from components.keras_trainer.models import margins, predictions
 from components.keras_trainer.transform_graph import TransformGraph
 from components.model_contract import ModelContract
 
-BASELINE_ROWS = 8_192
-"""Rows, at least, whose mean is the baseline of the contributions, where there are as many."""
-
 
 @dataclass(frozen=True)
 class Export:

@@ -9,7 +9,7 @@ from beam_jobs.errors import DataError
 from beam_jobs.table import Table
 from components.errors import StepError
 from components.keras_trainer.dataset import Rows, TransformedSplit
-from components.keras_trainer.training import contract_of
+from components.keras_trainer.training_data import contract_of
 from components.keras_trainer.transform_graph import TransformGraph
 from tests.components import keras_factory
 from tests.components.examples_factory import flights_like, write_examples

@@ -24,7 +24,8 @@ from components.artifacts import FeatureImportances
 from components.errors import DivergedError, StepError
 from components.keras_trainer.checkpoints import Checkpoints
 from components.keras_trainer.component import KerasTrainer
-from components.keras_trainer.training import TrainingConfig, TrainingReport
+from components.keras_trainer.training import TrainingConfig, TrainingReport, train_on
+from components.keras_trainer.training_data import TrainingData
 from components.model_contract import ModelContract
 from components.pruning import PrunedError
 from components.scoring import Scorer, load_scorer
@@ -204,6 +205,15 @@ def test_a_training_that_is_not_worth_going_on_ends(tmp_path: Path) -> None:
         keras_factory.flights().train(tmp_path / "model", report=prune)
     assert [epoch for epoch, _ in told] == [0, 1]
     assert not (tmp_path / "model").exists()
+
+
+def test_trials_share_the_rows_that_were_read_once_and_write_nothing(whole: Whole) -> None:
+    made = keras_factory.flights()
+    data = TrainingData.read(made.table, made.importances, made.transform, "memory")
+    narrow = QUICK.with_parameters({"hidden": [2]})
+    reports = [train_on(data, config, "") for config in (dataclasses.replace(narrow, epochs=1), QUICK)]
+    assert reports[0].weights < reports[1].weights == whole.report.weights
+    np.testing.assert_allclose(reports[1].history, whole.report.history, atol=1e-6)
 
 
 def test_a_multiclass_model_and_a_regression_learn(tmp_path: Path) -> None:
