@@ -6,13 +6,16 @@ from typing import Any
 
 import apache_beam as beam
 import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.dataflow.dataflow_runner import DataflowRuntimeException
 from apache_beam.utils import retry
 from google.api_core import exceptions
 
+from beam_jobs.errors import DataError
 from cloud.loopback_cloud import Cloud
 from cloud.misbehaviour import (
     ConnectionCut,
+    FailsHalfWay,
     JobQuotaRefused,
     Overloaded,
     SlowMetrics,
@@ -197,3 +200,32 @@ def test_a_job_is_found_by_its_id_without_the_pipeline(cloud: Cloud, late: Worke
     cloud.service.job.wait()
     assert client.get_job(name).current_state.name == "JOB_STATE_DONE"
     assert client.get_job_metrics(name).metrics
+
+
+def test_a_job_that_fails_half_way_is_told_by_the_workers_traceback(cloud: Cloud) -> None:
+    cloud.service.misbehave(FailsHalfWay(bundles=1))
+    with pytest.raises(DataflowRuntimeException) as told:
+        submit(cloud).wait_until_finish()
+    # Of several errors the client hands on one with a traceback, rather than the summary that comes last.
+    assert "no such thing. [while running 'Fused/Run-ptransform-42']" in str(told.value)
+    assert cloud.service.job.bundles == 1
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_one_refused_question_ends_the_clients_waiting_but_not_the_job(cloud: Cloud, late: WorkersComeLate) -> None:
+    """The thread that polls dies of it; who waits is told of a job without an end. The job goes on."""
+    cloud.service.misbehave(late)
+    result = submit(cloud)
+    cloud.service.misbehave(Overloaded(429, 1, "job"))
+    with pytest.raises(AssertionError, match="did not reach to a terminal state"):
+        result.wait_until_finish()
+    assert cloud.service.job.state == "JOB_STATE_RUNNING"
+
+
+def test_a_job_without_its_wheel_fails_on_every_worker(cloud: Cloud) -> None:
+    options = [one for one in cloud.arguments("braid-test") if not one.startswith("--extra_package")]
+    pipeline = beam.Pipeline(options=PipelineOptions(options))
+    _ = pipeline | beam.Create([DataError("No.")], reshuffle=False) | beam.Map(str)
+    assert pipeline.run() and cloud.service.job.wait() == "JOB_STATE_FAILED"
+    told = [one["messageText"] for one in cloud.service.job.messages if one["messageImportance"] == "JOB_MESSAGE_ERROR"]
+    assert len(told) == 5 and all("ModuleNotFoundError: No module named 'beam_jobs'" in one for one in told[:4])
