@@ -18,10 +18,18 @@ class TrainerSpec(ComponentSpec):
     INPUTS = {  # noqa: RUF012
         "examples": ChannelParameter(type=standard_artifacts.Examples),
         "importances": ChannelParameter(type=FeatureImportances),
-        "hyperparameters": ChannelParameter(type=standard_artifacts.HyperParameters, optional=True),
     }
     OUTPUTS = {"model": ChannelParameter(type=standard_artifacts.Model)}  # noqa: RUF012
     TYPE_ANNOTATION = Train
+
+
+class TunedTrainerSpec(TrainerSpec):
+    """The same with parameters that were searched for: without them the step does not run, untuned, all the same."""
+
+    INPUTS = {  # noqa: RUF012
+        **TrainerSpec.INPUTS,
+        "hyperparameters": ChannelParameter(type=standard_artifacts.HyperParameters),
+    }
 
 
 class Trainer(BaseComponent):
@@ -46,12 +54,7 @@ class Trainer(BaseComponent):
           hyperparameters: a channel of HyperParameters, a Tuner's, that lie over those of the configuration.
         """
         model = Channel(type=standard_artifacts.Model)
-        super().__init__(
-            spec=TrainerSpec(
-                examples=examples,
-                importances=importances,
-                hyperparameters=hyperparameters,
-                config=config,
-                model=model,
-            )
-        )
+        given = {"examples": examples, "importances": importances, "config": config, "model": model}
+        tuned = hyperparameters is not None
+        spec = TunedTrainerSpec(**given, hyperparameters=hyperparameters) if tuned else TrainerSpec(**given)
+        super().__init__(spec=spec)

@@ -115,18 +115,8 @@ def train(
     check(table, importances)
     params = training_params(config, importances.task, len(importances.classes), hyperparameters)
     with open_matrices(table, importances, wanted(config, params, model_uri)) as matrices:
-        saved = Checkpoints(checkpoints, _signature(params, matrices, config))
-        start = saved.load()
-        notes = _Notes(config.rounds, str(params["eval_metric"]))
-
-        def after_round(booster: Any, history: Sequence[float]) -> None:
-            saved.after_round(booster, history)
-            notes.after_round(history)
-
-        if start is not None:
-            progress.note(f"going on after round {len(start.history)}, where a training was cut off")
         settings = Boosting(params, config.rounds, config.early_stopping_rounds)
-        booster, history = boost(settings, matrices.train, matrices.eval, after_round, start)
+        booster, history, resumed_from = _boosted(settings, matrices, checkpoints)
     _save(cut(booster, settings, history), matrices.contract, model_uri)
     best = settings.best(history)
     return TrainingReport(
@@ -144,9 +134,26 @@ def train(
         seconds=round(time.monotonic() - started, 3),
         peak_memory=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         warnings=_warnings(matrices),
-        resumed_from=len(start.history) if start else 0,
+        resumed_from=resumed_from,
         tuned=hyperparameters,
     )
+
+
+def _boosted(settings: Boosting, matrices: Matrices, checkpoints: str) -> tuple[Any, list[float], int]:
+    """The booster, its metrics, and how many rounds were run before this process."""
+    saved = Checkpoints(checkpoints, _signature(settings, matrices))
+    start = saved.load()
+    if start is not None:
+        progress.note(f"going on after round {len(start.history)}, where a training was cut off")
+
+    def after_round(booster: Any, history: Sequence[float]) -> None:
+        saved.after_round(booster, history)
+        if len(history) % ROUNDS_A_NOTE == 1:
+            score = f"eval {settings.metric} {history[-1]:.4f}"
+            progress.note(f"round {len(history)} of at most {settings.rounds}, {score}")
+
+    booster, history = boost(settings, matrices.train, matrices.eval, after_round, start)
+    return booster, history, len(start.history) if start else 0
 
 
 def training_params(
@@ -168,22 +175,11 @@ def wanted(config: TrainingConfig, params: dict[str, Any], folder: str, rows: in
     return Wanted(config.memory, config.threads, int(params["max_bin"]), config.max_vocabulary, folder, rows)
 
 
-def _signature(params: dict[str, Any], matrices: Matrices, config: TrainingConfig) -> str:
+def _signature(settings: Boosting, matrices: Matrices) -> str:
     """What a checkpoint must share with this training beyond the folder's key: what was found on this machine."""
-    told = {"params": params, "external": matrices.memory == "external", "stop": config.early_stopping_rounds}
+    external = matrices.memory == "external"
+    told = {"params": settings.params, "external": external, "stop": settings.early_stopping_rounds}
     return storage.text_digest(json.dumps(told, sort_keys=True))
-
-
-class _Notes:
-    """Tells the listeners how far the training is."""
-
-    def __init__(self, rounds: int, metric: str) -> None:
-        self.rounds, self.metric = rounds, metric
-
-    def after_round(self, history: Sequence[float]) -> None:
-        """Every so many rounds."""
-        if len(history) % ROUNDS_A_NOTE == 1:
-            progress.note(f"round {len(history)} of at most {self.rounds}, eval {self.metric} {history[-1]:.4f}")
 
 
 def _warnings(matrices: Matrices) -> tuple[str, ...]:

@@ -25,10 +25,10 @@ from tests.components.test_training import LATE, importances
 SETTINGS: dict[str, TrainingConfig] = {
     "early stop": TrainingConfig(threads=1, rounds=60, early_stopping_rounds=5),
     "no early stop": TrainingConfig(threads=1, rounds=25, early_stopping_rounds=0),
-    "sampled rows": TrainingConfig(threads=2, rounds=25, params={"subsample": 0.6}),
+    "sampled rows": TrainingConfig(threads=1, rounds=25, params={"subsample": 0.6}),
     "sampled columns": TrainingConfig(threads=1, rounds=25, params={"colsample_bytree": 0.7, "colsample_bynode": 0.6}),
     "by gradient": TrainingConfig(threads=1, rounds=25, params={"subsample": 0.5, "sampling_method": "gradient_based"}),
-    "forest": TrainingConfig(threads=1, rounds=12, params={"num_parallel_tree": 3, "subsample": 0.8}),
+    "forest": TrainingConfig(threads=2, rounds=12, params={"num_parallel_tree": 3, "subsample": 0.8}),
     "leaf by leaf": TrainingConfig(
         threads=1, rounds=25, params={"grow_policy": "lossguide", "max_leaves": 12, "colsample_bylevel": 0.5}
     ),
