@@ -29,16 +29,19 @@ class ServiceAccount:
     def __post_init__(self) -> None:
         self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
+    @property
+    def private_key(self) -> str:
+        """As the file holds it."""
+        form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        return self._key.private_bytes(*form).decode()
+
     def write(self, path: Path) -> Path:
         """Writes the file that GOOGLE_APPLICATION_CREDENTIALS names."""
-        private = self._key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
         fields = {
             "type": "service_account",
             "project_id": "test",
             "private_key_id": "test",
-            "private_key": private.decode(),
+            "private_key": self.private_key,
             "client_email": EMAIL,
             "client_id": "1",
             "token_uri": self.token_uri,

@@ -1,7 +1,10 @@
 """What Beam's own client makes of each misbehaviour: what a layer above it has to expect."""
 
+import dataclasses
+import json
 import logging
 import time
+from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
@@ -229,3 +232,24 @@ def test_a_job_without_its_wheel_fails_on_every_worker(cloud: Cloud) -> None:
     assert pipeline.run() and cloud.service.job.wait() == "JOB_STATE_FAILED"
     told = [one["messageText"] for one in cloud.service.job.messages if one["messageImportance"] == "JOB_MESSAGE_ERROR"]
     assert len(told) == 5 and all("ModuleNotFoundError: No module named 'beam_jobs'" in one for one in told[:4])
+
+
+def test_workers_are_made_of_the_pins_that_the_job_stages(cloud: Cloud, tmp_path: Path) -> None:
+    (tmp_path / "pins.txt").write_text(cloud.package.requirements)
+    cloud.service.workers = dataclasses.replace(cloud.service.workers, python=Path("/nonexistent"))
+    pins = ("--requirements_file", str(tmp_path / "pins.txt"), "--requirements_cache=skip")
+    result = submit(cloud, *pins)
+    assert cloud.service.job.wait() == "JOB_STATE_DONE", cloud.service.job.messages
+    assert result.state == "DONE"
+    assert cloud.service.job.staged["requirements.txt"].decode() == cloud.package.requirements
+
+
+def test_staged_files_and_the_request_hold_no_credentials(cloud: Cloud, late: WorkersComeLate) -> None:
+    cloud.service.misbehave(late)
+    submit(cloud)
+    _until(lambda: cloud.service.job.state == "JOB_STATE_RUNNING")
+    job = cloud.service.job
+    secrets = [*cloud.service.account.tokens, cloud.service.account.private_key.splitlines()[1]]
+    everything = [json.dumps(job.request).encode(), (job.folder / "pipeline.pb").read_bytes(), *job.staged.values()]
+    assert len(everything) > 3 and all(secrets)
+    assert not [secret for secret in secrets for content in everything if secret.encode() in content]

@@ -1,5 +1,6 @@
 """Fresh virtual environments for workers, made from pinned requirements alone and kept from one test run to the next."""
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -26,10 +27,12 @@ def worker_python(requirements: str) -> Path:
     """
     digest = hashlib.sha256(f"{sys.version}\n{requirements}".encode()).hexdigest()[:16]
     root = cache_folder() / f"worker-{digest}"
-    if not (root / _COMPILED).exists():
-        root.parent.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(root, ignore_errors=True)
-        _make(root, requirements)
+    root.parent.mkdir(parents=True, exist_ok=True)
+    with open(f"{root}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # several processes may run tests
+        if not (root / _COMPILED).exists():
+            shutil.rmtree(root, ignore_errors=True)
+            _make(root, requirements)
     return root / "bin" / "python"
 
 
