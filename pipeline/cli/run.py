@@ -2,10 +2,56 @@
 
 import os
 import shlex
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from pipeline.cli import options
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from pipeline.errors import StepFailedError
+    from pipeline.runs import Run
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What was typed."""
+
+    config: str
+    overlays: tuple[str, ...]
+    assignments: tuple[str, ...]
+    workspace: str
+    store: str
+    target: str
+    workers: int
+    resume: str
+    first: str
+    last: str
+    only: str
+    as_json: bool
+    verbose: bool
+
+    @property
+    def of_target(self) -> list[str]:
+        """Assignments, those of the target among them."""
+        return [*self.assignments, *([f"workers={self.workers}"] if self.workers else [])]
+
+    @property
+    def again(self) -> list[str]:
+        """The options that decide what is run, as they would be typed again."""
+        words = [word for overlay in self.overlays for word in ("--overlay", overlay)]
+        words += [word for assignment in self.assignments for word in ("--set", assignment)]
+        words += self.place
+        return words if self.target == "local" else [*words, "--target", self.target]
+
+    @property
+    def place(self) -> list[str]:
+        """The options that say where the run is recorded, but for an address with a password, which the environment keeps."""
+        words = [] if self.workspace == ".braid" else ["--workspace", self.workspace]
+        return words + (["--store", self.store] if self.store and "://" not in self.store else [])
 
 
 @click.command("run")
@@ -32,78 +78,51 @@ from pipeline.cli import options
 @click.option("--only", metavar="STEP", default="", help="Run this step alone; the others come from the cache.")
 @options.as_json
 @click.option("--verbose", is_flag=True, help="Let TFX and Beam log.")
-def command(
-    config: str,
-    overlays: tuple[str, ...],
-    assignments: tuple[str, ...],
-    workspace: str,
-    store: str,
-    target: str,
-    workers: int,
-    resume: str,
-    first: str,
-    last: str,
-    only: str,
-    as_json: bool,
-    verbose: bool,
-) -> None:
+def command(**given: Any) -> None:
     """Run the pipeline of CONFIG: steps that nothing has changed for are reused, the others run."""
     from pipeline.cli import quiet
 
+    asked = Asked(**given)
     context = click.get_current_context()
-    shows_all = verbose or context.obj["debug"]
-    context.with_resource(quiet.silence(verbose))
-    from pipeline import display, loading, planning, stores, terminal
+    context.with_resource(quiet.silence(asked.verbose))
+    from pipeline import display, terminal
+
+    console = terminal.console(stderr=asked.as_json)
+    finished = _run(asked, console, shows_all=asked.verbose or context.obj["debug"])
+    if asked.as_json:
+        options.print_json(display.as_dict(finished))
+    else:
+        display.summary(console, finished, with_steps=False)
+
+
+def _run(asked: Asked, console: "Console", shows_all: bool) -> "Run":
+    from pipeline import display, loading, planning, stores
+    from pipeline.cli import quiet
     from pipeline.errors import NotReusableError, StepFailedError
     from pipeline.selection import Selection
     from pipeline.targets import loading as targets
     from pipeline.targets.beam_options import placement
     from pipeline.workspace import Workspace
 
-    console = terminal.console(stderr=as_json)
-    beam = targets.load(target, [*assignments, *([f"workers={workers}"] if workers else [])])
-    on = placement(beam.name, beam.target)
-    loaded = loading.load(config, overlays, beam.others)
-    place = Workspace(os.path.abspath(workspace), store).create()
+    target = targets.load(asked.target, asked.of_target)
+    on = placement(target.name, target.target)
+    loaded = loading.load(asked.config, asked.overlays, target.others)
+    place = Workspace(os.path.abspath(asked.workspace), asked.store).create()
     stores.check_writable(place.store)
     plan = planning.plan(loaded, place.memo)
-    with console.status("Loading TFX ..."), quiet.native_logs(verbose), quiet.without_stock_components():
+    with console.status("Loading TFX ..."), quiet.native_logs(asked.verbose), quiet.without_stock_components():
         from pipeline import runner
-    watcher = display.LiveWatcher(console, config)
-    on_target = [] if target == "local" else ["--target", target]
-    selection = Selection(resume, first, last, only)
+    selection = Selection(asked.resume, asked.first, asked.last, asked.only)
     try:
         with quiet.worker_tracebacks_held(shows_all):
-            finished = runner.run(plan, place, watcher, on, selection)
+            return runner.run(plan, place, display.LiveWatcher(console, asked.config), on, selection)
     except StepFailedError as error:
         if not isinstance(error.cause, NotReusableError):  # the step itself failed
-            again = [
-                config,
-                *_arguments(overlays, assignments),
-                *_place(workspace, store),
-                *on_target,
-                "--resume",
-                error.run,
-            ]
-            again += selection.options
-            error.hint += f"\nGo on:  braid run {shlex.join(again)}"
-            error.hint += (
-                f"\nDebug:  braid debug {shlex.join([f'{error.run}/{error.step}', *_place(workspace, store)])}"
-            )
+            error.hint += _next_commands(asked, error, selection.options)
         raise
-    if as_json:
-        options.print_json(display.as_dict(finished))
-    else:
-        display.summary(console, finished, with_steps=False)
 
 
-def _arguments(overlays: tuple[str, ...], assignments: tuple[str, ...]) -> list[str]:
-    """The options of this command that decide what is run, as they would be typed again."""
-    words = [word for overlay in overlays for word in ("--overlay", overlay)]
-    return words + [word for assignment in assignments for word in ("--set", assignment)]
-
-
-def _place(workspace: str, store: str) -> list[str]:
-    """The options that say where the run is recorded, but for an address with a password, which the environment keeps."""
-    words = [] if workspace == ".braid" else ["--workspace", workspace]
-    return words + (["--store", store] if store and "://" not in store else [])
+def _next_commands(asked: Asked, error: "StepFailedError", selected: list[str]) -> str:
+    again = [asked.config, *asked.again, "--resume", error.run, *selected]
+    step = [f"{error.run}/{error.step}", *asked.place]
+    return f"\nGo on:  braid run {shlex.join(again)}\nDebug:  braid debug {shlex.join(step)}"

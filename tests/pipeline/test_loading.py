@@ -78,7 +78,8 @@ def test_mistakes_are_told_with_place_and_nearest(tmp_path: Path, old: str, new:
 
 def trained_by(tmp_path: Path, train: str, *assignments: str) -> loading.Loaded:
     (tmp_path / "p.yaml").write_text(
-        "name: p\nsources: {t: {path: t.csv}}\nexamples: {table: t, label: y, split: {by: hash, columns: [k]}}\n" + train
+        "name: p\nsources: {t: {path: t.csv}}\nexamples: {table: t, label: y, split: {by: hash, columns: [k]}}\n"
+        + train
     )
     return loading.load(str(tmp_path / "p.yaml"), (), assignments)
 
