@@ -7,9 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from beam_jobs import storage
 from beam_jobs.errors import DataError
+from beam_jobs.folder_digest import folder_digest
+from components import serving_folder
 from components.errors import StepError
-from components.pusher.pushing import Push, hold_back, push, superseded
+from components.pusher.pushing import Push, hold_back, push, superseded, withdrawn
+from components.serving_folder import Withdrawal, note_withdrawals, withdrawals
 
 
 def model(folder: Path, content: str) -> str:
@@ -179,3 +183,108 @@ def test_a_push_clears_what_a_killed_one_half_wrote_and_leaves_what_others_are_w
 
 def test_what_was_held_back_is_saved_without_a_place(tmp_path: Path) -> None:
     assert saved(hold_back("/x"), tmp_path / "h") == {"serving": False, "version": "", "model": ""}
+
+
+def saved_model(folder: Path, weights: str = "weights") -> str:
+    """As a Keras trainer leaves it: a SavedModel, the contract at the top."""
+    for name, content in {
+        "contract.json": "{}",
+        "saved_model.pb": "graph",
+        "fingerprint.pb": "print",
+        "variables/variables.index": "index",
+        "variables/variables.data-00000-of-00001": weights,
+        "assets/vocabulary/shops.txt": "north\nsouth",
+    }.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+    return str(folder)
+
+
+def test_a_model_of_several_folders_is_pushed_whole(tmp_path: Path) -> None:
+    uri = saved_model(tmp_path / "keras")
+    made = push(uri, str(tmp_path / "serving"))
+    assert folder_digest(made.path) == folder_digest(uri)
+    assert push(uri, str(tmp_path / "serving")).version == "00000001"
+    other = push(saved_model(tmp_path / "other", "other weights"), str(tmp_path / "serving"))
+    assert (other.version, other.digest != made.digest) == ("00000002", True)
+    Path(made.path, "variables/variables.index").write_text("mine")
+    assert superseded(other.path, other.digest) == ""
+    Path(other.path, "assets/vocabulary/shops.txt").unlink()
+    assert superseded(other.path, other.digest) == f"'{other.path}' is not what was pushed"
+
+
+def test_files_of_one_name_in_two_folders_are_told_apart(tmp_path: Path) -> None:
+    for folder, (first, second) in {"a": ("1", "2"), "b": ("2", "1")}.items():
+        for place, content in {"x": first, "y": second}.items():
+            (tmp_path / folder / place).mkdir(parents=True)
+            (tmp_path / folder / place / "same").write_text(content)
+    assert serving_folder.digest_of(tmp_path / "a") != serving_folder.digest_of(tmp_path / "b")
+
+
+def test_the_digest_of_a_flat_folder_is_what_earlier_pushes_have_recorded(tmp_path: Path) -> None:
+    uri = model(tmp_path / "a", "one")
+    lines = [f"{name}:{storage.content_digest(f'{uri}/{name}')}\n" for name in ("contract.json", "model.ubj")]
+    assert serving_folder.digest_of(uri) == storage.text_digest("".join(lines))
+
+
+def test_a_push_that_fails_between_folders_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target, copied = tmp_path / "serving", serving_folder.copy_file
+
+    def full(source: str, to: Path) -> None:
+        if "variables.data" in source:
+            raise OSError(28, "No space left on device")
+        copied(source, to)
+
+    monkeypatch.setattr("components.serving_folder.copy_file", full)
+    with pytest.raises(StepError, match="No space left on device"):
+        push(saved_model(tmp_path / "keras"), str(target))
+    assert list(target.iterdir()) == []
+
+
+def test_an_empty_folder_is_no_model(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="holds no file"):
+        push(str(tmp_path / "empty"), str(tmp_path / "serving"))
+
+
+def withdraw(target: Path, version: str, digest: str, to: str) -> None:
+    note_withdrawals(target, {**withdrawals(target), version: Withdrawal(digest, "it drifts", "ann@desk", 1.0)})
+    serving_folder.point(target, to)
+
+
+def test_a_model_that_was_withdrawn_is_not_pushed_again(tmp_path: Path) -> None:
+    target = tmp_path / "serving"
+    one, two = model(tmp_path / "a", "one"), model(tmp_path / "b", "two")
+    push(one, str(target))
+    second = push(two, str(target))
+    withdraw(target, "00000002", second.digest, to="00000001")
+    again = push(two, str(target))
+    assert (again.serving, again.version, again.path) == (False, "", "")
+    assert again.reason == "This very model was withdrawn as version 00000002 by ann@desk: it drifts"
+    assert (target / "current").readlink() == Path("00000001")
+    assert superseded(second.path, second.digest) == "version 00000002 was withdrawn"
+    assert push(model(tmp_path / "c", "three"), str(target)).version == "00000003"
+    assert not push(two, str(target)).serving, "nor after another model was pushed"
+    note_withdrawals(target, {})
+    assert withdrawn(str(target), second.digest) == ""
+    assert push(two, str(target)).version == "00000004"
+
+
+def test_what_is_noted_of_the_version_that_serves_is_void_and_forgotten_by_the_next_push(tmp_path: Path) -> None:
+    target = tmp_path / "serving"
+    first = push(model(tmp_path / "a", "one"), str(target))
+    note_withdrawals(target, {"00000001": Withdrawal(first.digest, "cut off", "ann", 1.0)})
+    assert withdrawals(target) == {}
+    push(model(tmp_path / "b", "two"), str(target))
+    assert withdrawals(target) == {}
+    assert push(model(tmp_path / "a", "one"), str(target)).serving
+
+
+def test_a_damaged_list_of_withdrawals_stops_the_push(tmp_path: Path) -> None:
+    target = tmp_path / "serving"
+    push(model(tmp_path / "a", "one"), str(target))
+    (target / "withdrawn.json").write_text("{")
+    with pytest.raises(StepError, match=r"withdrawn\.json', which tells the versions that were withdrawn"):
+        push(model(tmp_path / "b", "two"), str(target))
+    assert (target / "current").readlink() == Path("00000001")
