@@ -2,6 +2,8 @@
 
 import os
 import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,7 +12,11 @@ from pipeline.cli import options
 
 if TYPE_CHECKING:
     from pipeline.scoring.planning import Request, ScoringPlan
+    from pipeline.scoring.publishing import Place
     from pipeline.scoring.running import Scored
+    from pipeline.workspace import Workspace
+
+CHECK_ROWS = 100_000
 
 
 @click.command("score")
@@ -28,7 +34,11 @@ if TYPE_CHECKING:
 @click.option("--keep-all-rows", is_flag=True, help="Score also rows of TABLE that training would have filtered out.")
 @click.option("--strict", is_flag=True, help="Stop where TABLE is not like what the model was trained on.")
 @click.option(
-    "--check-rows", default=100_000, show_default=True, help="Rows of TABLE that are held against training; 0 for none."
+    "--check-rows",
+    type=click.IntRange(min=0),
+    default=CHECK_ROWS,
+    show_default=True,
+    help="Rows of TABLE that are held against training; 0 for none.",
 )
 @click.option(
     "--drift", type=click.FloatRange(0, 1), default=None, help="The bound on drift, 0 to 1. [default: as in training]"
@@ -65,7 +75,7 @@ def command(
 
     context = click.get_current_context()
     context.with_resource(quiet.silence(verbose))
-    from pipeline import display, stores, terminal
+    from pipeline import stores, terminal
     from pipeline.scoring import planning
     from pipeline.scoring.publishing import Place
     from pipeline.workspace import Workspace
@@ -82,15 +92,74 @@ def command(
     for note in plan.notes:
         console.print(note, style="yellow", soft_wrap=True, markup=False)
     with console.status("Loading TFX ..."), quiet.native_logs(verbose), quiet.without_stock_components():
-        from pipeline.scoring import running
+        from pipeline.scoring import running  # noqa: F401  TFX loads in silence
+    again = _Again(model, request, place.folder, tuple(_recorded_at(workspace, store)))
     with quiet.worker_tracebacks_held(verbose or context.obj["debug"]):
-        watcher = display.LiveWatcher(console, table)
-        again = shlex.join(["braid", "score", model, table, "--to", folder, *_options(plan.request), "--force"])
-        scored = running.score(plan, place, room, watcher, workers, resume, again)
+        scored = _scored(console, plan, place, room, again, workers, resume)
     if as_json:
         options.print_json(_as_dict(plan, scored))
     else:
         _summary(console, plan, scored)
+
+
+def _scored(
+    console: Any, plan: "ScoringPlan", place: "Place", room: "Workspace", again: "_Again", workers: int, resume: str
+) -> "Scored":
+    from pipeline import display
+    from pipeline.errors import StepFailedError
+    from pipeline.scoring import running
+
+    watcher = display.LiveWatcher(console, plan.request.table)
+    try:
+        return running.score(plan, place, room, watcher, workers, resume, again.command("--force"))
+    except StepFailedError as error:
+        force = ["--force"] if place.replaces else []
+        error.hint += f"\nGo on:  {again.command(*force, '--resume', error.run)}"
+        error.hint += f"\nDebug:  {shlex.join(['braid', 'debug', f'{error.run}/{error.step}', *again.recorded_at])}"
+        raise
+
+
+@dataclass(frozen=True)
+class _Again:
+    """What asks for the same predictions again, from wherever.
+
+    Attributes:
+      recorded_at: the options that say where the run is recorded.
+    """
+
+    model: str
+    request: "Request"
+    folder: str
+    recorded_at: tuple[str, ...]
+
+    def command(self, *more: str) -> str:
+        """The command with more options behind it."""
+        from beam_jobs import storage
+
+        table = storage.resolve(self.request.table)
+        return shlex.join(
+            ["braid", "score", self.model, table, "--to", self.folder, *self._options(), *self.recorded_at, *more]
+        )
+
+    def _options(self) -> Iterator[str]:
+        from beam_jobs import storage
+
+        request = self.request
+        for column in request.passed:
+            yield from ("--with", column)
+        for name, path in request.sources.items():
+            yield from ("--source", f"{name}={storage.resolve(path)}")
+        flags = {
+            "--contributions": request.contributions,
+            "--prepared": request.prepared,
+            "--keep-all-rows": request.keeps_all_rows,
+            "--strict": request.strict,
+        }
+        yield from (flag for flag, is_set in flags.items() if is_set)
+        if request.check_rows != CHECK_ROWS:
+            yield from ("--check-rows", str(request.check_rows))
+        if request.drift is not None:
+            yield from ("--drift", str(request.drift))
 
 
 def _places(given: tuple[str, ...]) -> dict[str, str]:
@@ -100,17 +169,10 @@ def _places(given: tuple[str, ...]) -> dict[str, str]:
     return {name: path for name, _, path in (text.partition("=") for text in given)}
 
 
-def _options(request: "Request") -> list[str]:
-    """What decides how the table is scored, as it would be typed again."""
-    words = [word for column in request.passed for word in ("--with", column)]
-    words += [word for name, path in request.sources.items() for word in ("--source", f"{name}={path}")]
-    flags = {
-        "--contributions": request.contributions,
-        "--prepared": request.prepared,
-        "--keep-all-rows": request.keeps_all_rows,
-        "--strict": request.strict,
-    }
-    return words + [flag for flag, is_set in flags.items() if is_set]
+def _recorded_at(workspace: str, store: str) -> list[str]:
+    """The options that say where it is recorded, but for an address with a password, which the environment keeps."""
+    words = [] if workspace == ".braid" else ["--workspace", os.path.abspath(workspace)]
+    return words + (["--store", store] if store and "://" not in store else [])
 
 
 def _as_dict(plan: "ScoringPlan", scored: "Scored") -> dict[str, Any]:

@@ -212,9 +212,9 @@ class _Raw(_Prepared):
         return self._plan(adapted, tables, tuple(steps), reads)
 
     def _check_names(self) -> None:
-        known = [name for name in self.recipe.sources if name != self.recipe.streamed]
+        known = self._side_sources()
         for name in self.request.sources:
-            if name == self.recipe.streamed:
+            if name == self.recipe.streamed and name not in known:
                 raise RunError(f"'{name}' is the table to score itself.", "Name its place as TABLE.")
             if name not in known:
                 raise RunError(

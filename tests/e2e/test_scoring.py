@@ -119,7 +119,10 @@ def test_a_table_is_scored_as_the_model_itself_would(project: Project, braid: Br
     store = stores.open_store(Workspace(str(project.workspace)).store)
     context = Archive(store).run(latest(project.workspace).name)
     properties = {**context.properties, **context.custom_properties}
-    command = "braid score sales prepared.parquet --to prepared --prepared --force"
+    place = project.folder
+    command = (
+        f"braid score sales {place}/prepared.parquet --to {place}/prepared --prepared --workspace {place}/ws --force"
+    )
     assert properties["command"].string_value == command
     assert properties["to"].string_value == str(project.folder / "prepared")
     assert_nothing_half_written(project.workspace, "sales-score")
@@ -181,10 +184,12 @@ def test_drift_is_told_and_a_strict_run_stops_on_it(project: Project, braid: Bra
     far = [lines[0], *([*line[:2], str(float(line[2]) * 5), *line[3:]] for line in lines[1:])]
     project.write(table, "\n".join(",".join(line) for line in far) + "\n")
     told = score(braid, table, "out")
-    assert told.code == 0
+    assert told.code == 0, told.err
     assert "column 'amount': drifted from the training data" in told.out
     stopped = score(braid, table, "strict", "--strict")
     assert stopped.code == 1
     assert "is not like what the model was trained on" in stopped.err
+    run = latest(project.workspace).name
+    assert f"--strict --workspace {project.workspace} --resume {run}" in stopped.err
     assert not os.path.exists("strict")
     assert score(braid, table, "free", "--strict", "--drift", "1").code == 0
