@@ -1,18 +1,18 @@
-"""Trials of Keras: trainings whose models are thrown away."""
+"""Trials of Keras: many trainings, none of which is written, on rows that are read and transformed once."""
 
 import json
-import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from beam_jobs import storage
 from components.errors import StepError
 from components.step_config import parse
 from components.tuner.families import Task, Trials
 from components.tuner.spaces import Choice, Parameters, Range, Space, read_space
 from components.tuner.study import Objective, Outcome, Report
+
+if TYPE_CHECKING:
+    from components.keras_trainer.training import TrainingConfig
 
 OF_TRAINING: Space = {
     "learning_rate": Range(0.0001, 0.01, log=True),
@@ -25,51 +25,46 @@ OF_DEFAULT_MODEL: Space = {
     "l2": Choice((0.0, 1e-6, 1e-5, 1e-4, 1e-3)),
 }
 WHOLE = frozenset({"batch_rows", "embedding"})
-DEFAULTS: dict[str, Any] = {
-    "learning_rate": 0.001,
-    "batch_rows": 1024,
-    "hidden": [128, 64],
-    "dropout": 0.1,
-    "embedding": 16,
-    "l2": 0.0,
-}
-"""The trainer's own, of what is searched."""
 
 
 def prepare(task: Task, space: Mapping[str, Any]) -> Trials:
-    """Checks the trainer's configuration and the space; no row is read.
+    """Checks the trainer's configuration and every bound of the space; no row is read.
 
     Raises:
       StepError: something does not fit, or there is no transform.
     """
+    from components.keras_trainer import library
+    from components.keras_trainer.default_model import Architecture
     from components.keras_trainer.fitting import METRICS
-    from components.keras_trainer.training import TrainingConfig, train
+    from components.keras_trainer.models import Optimisation
+    from components.keras_trainer.training import TrainingConfig, train_on
+    from components.keras_trainer.training_data import TrainingData
 
     config = parse(TrainingConfig, json.dumps(dict(task.trainer)), "Tuner: trainer")
-    _check(task, METRICS[task.importances.task])
-    known = () if config.module else (*OF_TRAINING, *OF_DEFAULT_MODEL, "wide")
-    usual = OF_TRAINING if config.module else {**OF_TRAINING, **OF_DEFAULT_MODEL}
-    searched = read_space(space, Parameters(known, WHOLE)) if space else usual
+    metric = METRICS[task.importances.task]
+    _check(task, metric)
+    usual, defaults = OF_TRAINING, vars(Optimisation())
+    if not config.module:
+        usual, defaults = {**usual, **OF_DEFAULT_MODEL}, {**defaults, **vars(Architecture())}
+    searched = read_space(space, Parameters(() if config.module else tuple(defaults), WHOLE)) if space else usual
+    _check_bounds(config, searched)
 
     @contextmanager
     def opened() -> Iterator[Objective]:
-        disk = None if storage.is_remote(task.folder) else task.folder
-        if disk is not None:
-            os.makedirs(disk, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".trials-", dir=disk) as folder:
+        library.load_tensorflow()
+        library.set_threads(config.threads)
+        data = TrainingData.read(task.table, task.importances, task.transform_graph, config.memory)
 
-            def objective(parameters: dict[str, Any], report: Report) -> Outcome:
-                own = config.with_parameters(parameters)
-                done = train(task.table, task.importances, task.transform_graph, own, f"{folder}/model", report=report)
-                storage.remove_tree(f"{folder}/model")
-                return Outcome(done.score, done.epochs)
+        def objective(parameters: dict[str, Any], report: Report) -> Outcome:
+            done = train_on(data, config.with_parameters(parameters), "", report=report)
+            return Outcome(done.score, done.epochs)
 
-            yield objective
+        yield objective
 
     return Trials(
         space=searched,
-        own={**DEFAULTS, **config.parameters},
-        metric=METRICS[task.importances.task],
+        own={name: _plain(value) for name, value in {**defaults, **config.parameters}.items()},
+        metric=metric,
         greater_is_better=False,
         unit="epoch",
         most_steps=config.epochs,
@@ -94,3 +89,20 @@ def _check(task: Task, metric: str) -> None:
         raise StepError(
             "Tuner: sample_rows is for trials of the family 'xgboost'.", "Lower the trainer's 'epochs' instead."
         )
+
+
+def _check_bounds(config: "TrainingConfig", space: Space) -> None:
+    from components.keras_trainer.default_model import architecture
+    from components.keras_trainer.models import Optimisation
+
+    of_training = vars(Optimisation())
+    for name, part in space.items():
+        for value in part.extremes:
+            parameters = {**config.parameters, name: value}
+            Optimisation.of(parameters)
+            if not config.module:
+                architecture({name: value for name, value in parameters.items() if name not in of_training})
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value

@@ -111,6 +111,7 @@ def test_killed_at_any_write(tmp_path: Path) -> None:
         replace(SEARCH, first={"x": 0.5, "n": 4, "kind": "odd"}),
         random.Random(0).sample(range(4, 120), 4),
     )
+    whole = told(run(search, bowl))
     for moment in moments:
         folder, writes = str(tmp_path / str(moment)), iter(range(1_000))
 
