@@ -331,7 +331,7 @@ def test_going_back_to_an_earlier_configuration(finished: Project, again: Again)
     again()
     first = (current / "model.ubj").read_bytes()
     finished.configure(("rounds: 10", "rounds: 13"), more=bar)
-    assert again() == {"train", "evaluate", "push"}
+    assert again() == {"train", "evaluate", "explain", "push"}
     second = (current / "model.ubj").read_bytes()
     assert first != second
     finished.configure(more=bar)

@@ -67,7 +67,7 @@ def test_a_failed_run_goes_on(project: Project, braid: Braid, resume: Resume, tr
     train_fails()
     mended = braid(*shlex.split(failed.err.splitlines()[-2].removeprefix("Go on:  braid ")))
     assert (mended.code, mended.err) == (0, "")
-    assert f"Run {run.name} goes on: 4 of 11 steps of sales.yaml" in mended.out
+    assert f"Run {run.name} goes on: 5 of 12 steps of sales.yaml" in mended.out
     assert names(project) == [run.name]
     found = latest(project.workspace)
     assert found.state == "COMPLETE"
