@@ -27,6 +27,7 @@ from cloud.misbehaviour import (
 )
 
 pytestmark = pytest.mark.slow
+ALIVE = ("PENDING", "RUNNING")
 
 
 @pytest.fixture
@@ -98,7 +99,7 @@ def test_an_unavailable_service_is_asked_again_with_growing_naps(
     result = submit(cloud)
     cloud.service.misbehave(Overloaded(503, 3, what))
     if what == "job":
-        assert result.state == "RUNNING"
+        assert result.state in ALIVE
     else:
         result._runner.dataflow_client.list_messages(result.job_id())
     assert calls(cloud, what) == [503, 503, 503, 200]
@@ -151,7 +152,7 @@ def test_a_connection_that_breaks_while_asked_is_tried_again(
     cloud.service.misbehave(late)
     result = submit(cloud)
     cloud.service.misbehave(ConnectionCut(2, "job"))
-    assert result.state == "RUNNING"
+    assert result.state in ALIVE
     assert calls(cloud, "job").count(0) == 2
 
 
@@ -222,7 +223,7 @@ def test_one_refused_question_ends_the_clients_waiting_but_not_the_job(cloud: Cl
     cloud.service.misbehave(Overloaded(429, 1, "job"))
     with pytest.raises(AssertionError, match="did not reach to a terminal state"):
         result.wait_until_finish()
-    assert cloud.service.job.state == "JOB_STATE_RUNNING"
+    assert cloud.service.job.state.removeprefix("JOB_STATE_") in ALIVE
 
 
 def test_a_job_without_its_wheel_fails_on_every_worker(cloud: Cloud) -> None:
