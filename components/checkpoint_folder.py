@@ -5,6 +5,7 @@ key stands for all that a result depends on: inputs, configuration, code and lib
 """
 
 import importlib.metadata
+import importlib.util
 import json
 import os
 import time
@@ -69,9 +70,12 @@ def _content(artifact: Any) -> str:
 @lru_cache(maxsize=1)
 def _code_digest() -> str:
     """Of the source of the packages that do a step's work: what an edited step left must not be gone on with."""
-    root = Path(__file__).parents[1]
-    files = sorted(path for package in PACKAGES for path in (root / package).rglob("*.py"))
-    lines = [f"{path.relative_to(root)} {storage.content_digest(str(path))}" for path in files]
+    lines = []
+    for package in PACKAGES:
+        found = importlib.util.find_spec(package)
+        for folder in (found and found.submodule_search_locations) or ():
+            files = sorted(Path(folder).rglob("*.py"))
+            lines += [f"{path.relative_to(folder)} {storage.content_digest(str(path))}" for path in files]
     return storage.text_digest("\n".join(lines))
 
 

@@ -87,5 +87,20 @@ def test_the_key_goes_by_content_configuration_code_and_libraries(monkeypatch: p
     assert len(others | {key}) == 8
 
 
+def test_an_edited_step_has_another_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "braid_like"
+    package.mkdir()
+    (package / "__init__.py").write_text('"""Steps."""')
+    step = package / "step.py"
+    step.write_text("ROUNDS = 1")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(folders, "PACKAGES", ("braid_like",))
+    digests = []
+    for text in ("ROUNDS = 1", "ROUNDS = 2", "ROUNDS = 1"):
+        step.write_text(text)
+        digests.append(folders._code_digest.__wrapped__())
+    assert digests[0] == digests[2] != digests[1]
+
+
 def test_the_libraries_that_decide_have_versions() -> None:
     assert {"xgboost", "optuna", "numpy", "pyarrow"} <= set(folders._versions())
