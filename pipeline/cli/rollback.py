@@ -81,7 +81,7 @@ def _print(done: "RolledBack", stale: "list[MadeWith]", place: list[str]) -> Non
         rows = "" if one.rows is None else f", {one.rows:,} rows"
         say(f"- {one.folder} (run {one.run}{rows})")
         if one.command:
-            say(f"  {one.command} {shlex.join(place)}".rstrip())
+            say(f"  {one.command}")
 
 
 def _as_dict(done: "RolledBack", stale: "list[MadeWith]") -> dict[str, Any]:

@@ -37,7 +37,7 @@ def table_of(rows: Sequence[Any], schema: pa.Schema, where: str = "instances") -
     try:
         return parser.parse(lines).cast(wanted)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise _blamed(rows, wanted, parser, where, error) from error
+        raise _blamed(rows, wanted, where, error) from error
 
 
 def rows_of(columns: Mapping[str, Any], where: str = "inputs") -> list[dict[str, Any]]:
@@ -94,7 +94,7 @@ def _plain(field: pa.Field) -> pa.DataType:
     return kind
 
 
-def _blamed(rows: Rows, schema: pa.Schema, parser: JsonParser, where: str, error: Exception) -> DataError:
+def _blamed(rows: Rows, schema: pa.Schema, where: str, error: Exception) -> DataError:
     """The error with the row and the column at fault."""
     for number, row in enumerate(rows):
         for key, value in row.items():
@@ -103,9 +103,6 @@ def _blamed(rows: Rows, schema: pa.Schema, parser: JsonParser, where: str, error
                 return DataError(
                     f"{where}[{number}]['{key}'] is {_shown(value)}; the column is {kind}.", _spelling(kind)
                 )
-        fault = parser.fault(json.dumps(row).encode())
-        if fault:
-            return DataError(f"{where}[{number}]: {fault}.", "Send rows as the source of the model had them.")
     return DataError(f"The {where} cannot be read: {error}.", "Send rows as the source of the model had them.")
 
 

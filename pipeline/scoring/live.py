@@ -79,7 +79,7 @@ class RawRows:
           DataError: a row is left out by the queries, comes out several times, or holds a value that they refuse.
         """
         with self._lock:
-            adapted = self.adapted(rows.schema)
+            adapted = self._adapted_to(rows.schema)
             try:
                 made = self._run(adapted, rows)
             except DataError as error:
@@ -111,8 +111,24 @@ class RawRows:
         Those without which the features cannot be made; a column that only the label needs, or a choice of rows, is none.
         """
         with self._lock:
-            self._needed = self._needed or self._find_needed()
-            return self._needed
+            return self._known_needed()
+
+    def _known_needed(self) -> list[str]:
+        self._needed = self._needed or self._find_needed()
+        return self._needed
+
+    def _adapted_to(self, schema: pa.Schema) -> Adapted:
+        try:
+            return self.adapted(schema)
+        except BraidError as error:
+            needed = self._known_needed()
+            missing = [name for name in needed if name not in schema.names]
+            if not missing:
+                raise
+            raise DataError(
+                f"The rows have no column '{missing[0]}', which the model's features need.",
+                f"Needed are: {listed(needed, 40)}; null stands for a missing value.",
+            ) from error
 
     def _find_needed(self) -> list[str]:
         adapted = self.adapted(self.schema)

@@ -31,6 +31,7 @@ class Server(ThreadingHTTPServer):
     """Serves one endpoint; a thread a connection."""
 
     daemon_threads = True
+    request_queue_size = 128  # clients that ask in the same moment
 
     def __init__(
         self, endpoint: Endpoint, port: int, example: Mapping[str, Any] | None = None, is_verbose: bool = False

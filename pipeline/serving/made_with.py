@@ -66,7 +66,7 @@ def _scorings(archive: Archive, models: Collection[int]) -> Iterator[tuple[Execu
     for event in events:
         output = outputs[event.artifact]
         if output.type == PREDICTIONS:
-            rows = output.custom("rows")
+            rows = output.properties.get("rows")
             yield executions[event.execution], None if rows is None else int(rows)
 
 
