@@ -47,6 +47,12 @@ store = click.option(
     help="The metadata store: an SQLite file, postgresql://USER@HOST/DATABASE or mysql://USER@HOST/DATABASE. "
     "[default: the workspace's]",
 )
+target = click.option(
+    "--target",
+    default="local",
+    show_default=True,
+    help="Where the Beam jobs are done: a name in configs/targets, or a YAML file. --set lays its keys over it.",
+)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 
 

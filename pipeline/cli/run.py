@@ -35,11 +35,6 @@ class Asked:
     verbose: bool
 
     @property
-    def of_target(self) -> list[str]:
-        """Assignments, those of the target among them."""
-        return [*self.assignments, *([f"workers={self.workers}"] if self.workers else [])]
-
-    @property
     def again(self) -> list[str]:
         """The options that decide what is run, as they would be typed again."""
         words = [word for overlay in self.overlays for word in ("--overlay", overlay)]
@@ -58,11 +53,7 @@ class Asked:
 @options.configuration
 @options.workspace
 @options.store
-@click.option(
-    "--target",
-    default="local",
-    help="Where the Beam jobs are done: a name in configs/targets, or a YAML file. --set lays its keys over it.",
-)
+@options.target
 @click.option("--workers", default=0, help="Workers of a Beam job; the target's unless given.")
 @click.option(
     "--resume", metavar="RUN", default="", help="Go on with a run that failed or was cut off; `latest` is the newest."
@@ -101,12 +92,10 @@ def _run(asked: Asked, console: "Console", shows_all: bool) -> "Run":
     from pipeline.errors import NotReusableError, StepFailedError
     from pipeline.selection import Selection
     from pipeline.targets import loading as targets
-    from pipeline.targets.beam_options import placement
     from pipeline.workspace import Workspace
 
-    target = targets.load(asked.target, asked.of_target)
-    on = placement(target.name, target.target)
-    loaded = loading.load(asked.config, asked.overlays, target.others)
+    on = targets.placement_of(asked.target, asked.assignments, asked.workers)
+    loaded = loading.load(asked.config, asked.overlays, targets.others(asked.assignments))
     place = Workspace(os.path.abspath(asked.workspace), asked.store).create()
     stores.check_writable(place.store)
     plan = planning.plan(loaded, place.memo)

@@ -12,9 +12,7 @@ from pipeline.cli import options
 
 if TYPE_CHECKING:
     from pipeline.scoring.planning import Request, ScoringPlan
-    from pipeline.scoring.publishing import Place
     from pipeline.scoring.running import Scored
-    from pipeline.workspace import Workspace
 
 CHECK_ROWS = 100_000
 
@@ -44,78 +42,114 @@ CHECK_ROWS = 100_000
     "--drift", type=click.FloatRange(0, 1), default=None, help="The bound on drift, 0 to 1. [default: as in training]"
 )
 @click.option("--force", is_flag=True, help="Replace predictions that DIR holds.")
-@click.option("--workers", default=0, help="Threads of the Beam job; 0 for one a core.")
+@options.target
+@click.option(
+    "--set", "assignments", metavar="KEY=VALUE", multiple=True, help="Set a key of the target. May be repeated."
+)
+@click.option("--workers", default=0, help="Workers of the Beam job; the target's unless given.")
 @click.option("--resume", metavar="RUN", default="", help="Go on with a scoring run that failed or was cut off.")
 @options.workspace
 @options.store
 @options.as_json
 @click.option("--verbose", is_flag=True, help="Let TFX and Beam log.")
-def command(
-    model: str,
-    table: str,
-    folder: str,
-    passed: tuple[str, ...],
-    contributions: bool,
-    places: tuple[str, ...],
-    prepared: bool,
-    keep_all_rows: bool,
-    strict: bool,
-    check_rows: int,
-    drift: float | None,
-    force: bool,
-    workers: int,
-    resume: str,
-    workspace: str,
-    store: str,
-    as_json: bool,
-    verbose: bool,
-) -> None:
+def command(**given: Any) -> None:
     """Score every row of TABLE with MODEL, prepared as the training rows were, into Parquet files in DIR."""
     from pipeline.cli import quiet
 
+    asked = _Asked(**given)
     context = click.get_current_context()
-    context.with_resource(quiet.silence(verbose))
-    from pipeline import stores, terminal
-    from pipeline.scoring import planning
-    from pipeline.scoring.publishing import Place
-    from pipeline.workspace import Workspace
+    context.with_resource(quiet.silence(asked.verbose))
+    from pipeline import terminal
 
-    console = terminal.console(stderr=as_json)
-    room = Workspace(os.path.abspath(workspace), store)
-    place = Place.of(folder, force)
-    place.check()
-    request = planning.Request(
-        table, _places(places), passed, contributions, prepared, keep_all_rows, strict, check_rows, drift
-    )
-    stores.check_writable(room.store)
-    plan = planning.plan_for(model, room.store, request, room.memo)
-    for note in plan.notes:
-        console.print(note, style="yellow", soft_wrap=True, markup=False)
-    with console.status("Loading TFX ..."), quiet.native_logs(verbose), quiet.without_stock_components():
-        from pipeline.scoring import running  # noqa: F401  TFX loads in silence
-    again = _Again(model, request, place.folder, tuple(_recorded_at(workspace, store)))
-    with quiet.worker_tracebacks_held(verbose or context.obj["debug"]):
-        scored = _scored(console, plan, place, room, again, workers, resume)
-    if as_json:
+    console = terminal.console(stderr=asked.as_json)
+    plan, scored = _score(asked, console, shows_all=asked.verbose or context.obj["debug"])
+    if asked.as_json:
         options.print_json(_as_dict(plan, scored))
     else:
         _summary(console, plan, scored)
 
 
-def _scored(
-    console: Any, plan: "ScoringPlan", place: "Place", room: "Workspace", again: "_Again", workers: int, resume: str
-) -> "Scored":
-    from pipeline import display
-    from pipeline.errors import StepFailedError
-    from pipeline.scoring import running
+@dataclass(frozen=True)
+class _Asked:
+    """What was typed."""
 
-    watcher = display.LiveWatcher(console, plan.request.table)
+    model: str
+    table: str
+    folder: str
+    passed: tuple[str, ...]
+    contributions: bool
+    places: tuple[str, ...]
+    prepared: bool
+    keep_all_rows: bool
+    strict: bool
+    check_rows: int
+    drift: float | None
+    force: bool
+    target: str
+    assignments: tuple[str, ...]
+    workers: int
+    resume: str
+    workspace: str
+    store: str
+    as_json: bool
+    verbose: bool
+
+    def request(self) -> "Request":
+        """What is to be scored, and how."""
+        from pipeline.scoring.planning import Request
+
+        return Request(
+            self.table,
+            _places(self.places),
+            self.passed,
+            self.contributions,
+            self.prepared,
+            self.keep_all_rows,
+            self.strict,
+            self.check_rows,
+            self.drift,
+        )
+
+    @property
+    def where(self) -> tuple[str, ...]:
+        """The options that say where it runs and is recorded."""
+        words = [] if self.target == "local" else ["--target", self.target]
+        words += [word for assignment in self.assignments for word in ("--set", assignment)]
+        return (*words, *_recorded_at(self.workspace, self.store))
+
+
+def _score(asked: _Asked, console: Any, shows_all: bool) -> "tuple[ScoringPlan, Scored]":
+    from pipeline import display, stores
+    from pipeline.cli import quiet
+    from pipeline.errors import StepFailedError
+    from pipeline.scoring import planning
+    from pipeline.scoring.publishing import Place
+    from pipeline.targets import loading as targets
+    from pipeline.workspace import Workspace
+
+    for strange in targets.others(asked.assignments):
+        raise click.UsageError(f"--set takes keys of the target here, not '{strange}'.")
+    on = targets.placement_of(asked.target, asked.assignments, asked.workers)
+    room = Workspace(os.path.abspath(asked.workspace), asked.store)
+    place = Place.of(asked.folder, asked.force)
+    place.check()
+    request = asked.request()
+    stores.check_writable(room.store)
+    plan = planning.plan_for(asked.model, room.store, request, room.memo)
+    for note in plan.notes:
+        console.print(note, style="yellow", soft_wrap=True, markup=False)
+    with console.status("Loading TFX ..."), quiet.native_logs(asked.verbose), quiet.without_stock_components():
+        from pipeline.scoring import running
+    again = _Again(asked.model, request, place.folder, asked.where)
+    watcher = display.LiveWatcher(console, request.table)
     try:
-        return running.score(plan, place, room, watcher, workers, resume, again.command("--force"))
+        with quiet.worker_tracebacks_held(shows_all):
+            return plan, running.score(plan, place, room, watcher, on, asked.resume, again.command("--force"))
     except StepFailedError as error:
         force = ["--force"] if place.replaces else []
+        recorded = _recorded_at(asked.workspace, asked.store)
         error.hint += f"\nGo on:  {again.command(*force, '--resume', error.run)}"
-        error.hint += f"\nDebug:  {shlex.join(['braid', 'debug', f'{error.run}/{error.step}', *again.recorded_at])}"
+        error.hint += f"\nDebug:  {shlex.join(['braid', 'debug', f'{error.run}/{error.step}', *recorded])}"
         raise
 
 
@@ -124,13 +158,13 @@ class _Again:
     """What asks for the same predictions again, from wherever.
 
     Attributes:
-      recorded_at: the options that say where the run is recorded.
+      where: the options that say where it runs and is recorded.
     """
 
     model: str
     request: "Request"
     folder: str
-    recorded_at: tuple[str, ...]
+    where: tuple[str, ...]
 
     def command(self, *more: str) -> str:
         """The command with more options behind it."""
@@ -138,7 +172,7 @@ class _Again:
 
         table = storage.resolve(self.request.table)
         return shlex.join(
-            ["braid", "score", self.model, table, "--to", self.folder, *self._options(), *self.recorded_at, *more]
+            ["braid", "score", self.model, table, "--to", self.folder, *self._options(), *self.where, *more]
         )
 
     def _options(self) -> Iterator[str]:

@@ -19,7 +19,7 @@ from pipeline.scoring import graph, publishing
 from pipeline.scoring.planning import ScoringPlan
 from pipeline.scoring.publishing import Place
 from pipeline.selection import Selection
-from pipeline.targets.beam_options import here
+from pipeline.targets.beam_options import Placement
 from pipeline.workspace import Workspace
 
 PUBLISHED = "published"
@@ -53,7 +53,7 @@ def score(
     place: Place,
     workspace: Workspace,
     watcher: Watcher,
-    workers: int = 0,
+    on: Placement | None = None,
     resume: str = "",
     command: str = "",
 ) -> Scored:
@@ -64,7 +64,7 @@ def score(
       place: where the predictions go.
       workspace: where outputs and metadata go.
       watcher: hears of progress.
-      workers: threads of the Beam job; 0 for one a core.
+      on: where the Beam jobs are done; here unless given.
       resume: an earlier scoring run to go on with.
       command: what asks for it again.
 
@@ -78,7 +78,7 @@ def score(
         facts=_facts(plan, place, command),
         spellings={step: without_credentials(table.config.path) for step, table in plan.tables.items()},
     )
-    finished = runner.run_composed(composed, workspace, watcher, here(workers), Selection(resume))
+    finished = runner.run_composed(composed, workspace, watcher, on, Selection(resume))
     return _published(plan, finished, place, workspace)
 
 

@@ -5,12 +5,11 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import ConfigError
-from pipeline.targets import beam_options, loading
+from pipeline.targets import loading
 
 
 def options(name: str, *assignments: str) -> tuple[str, ...]:
-    found = loading.load(name, assignments)
-    return beam_options.placement(found.name, found.target).options
+    return loading.placement_of(name, assignments).options
 
 
 def test_every_target_that_is_shipped_is_sound() -> None:
@@ -23,13 +22,13 @@ def test_every_target_that_is_shipped_is_sound() -> None:
 def test_here_a_thread_a_core_or_as_many_as_asked_for() -> None:
     assert "--runner=FnApiRunner" in options("local")
     assert "--direct_num_workers=3" in options("local", "workers=3")
+    assert "--direct_num_workers=4" in loading.placement_of("local", (), workers=4).options
 
 
 def test_keys_of_the_target_are_its_own_and_the_others_the_pipelines() -> None:
-    found = loading.load("portable", ["endpoint=there:1", "train.rounds=3", "options.parallelism=4"])
-    assert found.others == ("train.rounds=3",)
-    words = beam_options.placement(found.name, found.target).options
-    assert {"--runner=PortableRunner", "--job_endpoint=there:1", "--parallelism=4"} <= set(words)
+    given = ("endpoint=there:1", "train.rounds=3", "options.parallelism=4")
+    assert loading.others(given) == ("train.rounds=3",)
+    assert {"--runner=PortableRunner", "--job_endpoint=there:1", "--parallelism=4"} <= set(options("portable", *given))
 
 
 def test_options_are_flags_values_or_left_out(tmp_path: Path) -> None:
@@ -37,8 +36,7 @@ def test_options_are_flags_values_or_left_out(tmp_path: Path) -> None:
         "runner: portable\nendpoint: h:1\noptions: {streaming: true, fast: false, none: null, jobs: 2}\n"
         "steps: {departures: {parallelism: 9}}\n"
     )
-    found = loading.load(str(tmp_path / "mine.yaml"))
-    place = beam_options.placement(found.name, found.target)
+    place = loading.placement_of(str(tmp_path / "mine.yaml"))
     assert place.options[-2:] == ("--streaming", "--jobs=2")
     assert place.steps == {"departures": ("--parallelism=9",)}
     assert (place.target, place.runner) == ("mine", "PortableRunner")
