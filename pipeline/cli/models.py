@@ -66,11 +66,11 @@ def _print(told: "Sequence[tuple[Version, Judged]]") -> None:
         split = next((verdict.split for _, verdict in rows if verdict.split), "")
         names = [f"{name} ({split})" for name in metrics]
         title = f"{rows[0][0].pipeline}: {folder}"
-        shown = terminal.table("version", "", "pushed", "run", "family", *names, "blessed", title=escape(title))
+        shown = terminal.table("version", "", "pushed", "run", "model", *names, "blessed", title=escape(title))
         for version, verdict in rows:
             figures = [_figure(verdict.figures.get(name, {})) for name in metrics]
             moment = datetime.datetime.fromtimestamp(version.at / 1000).strftime("%Y-%m-%d %H:%M")
-            cells = (version.name, _state(version), moment, version.run, verdict.family, *figures, _blessed(verdict))
+            cells = (version.name, _state(version), moment, version.run, _kind(verdict), *figures, _blessed(verdict))
             shown.add_row(*(escape(cell) for cell in cells), style="bold" if version.is_serving else None)
         console.print(shown)
         for version, _ in rows:
@@ -87,6 +87,11 @@ def _state(version: "Version") -> str:
     if version.withdrawal is not None:
         return "withdrawn"
     return "" if version.is_there else "gone"
+
+
+def _kind(verdict: "Judged") -> str:
+    """The family, and the candidate's own name where it has one."""
+    return verdict.family if verdict.name in ("", verdict.family) else f"{verdict.name} ({verdict.family})"
 
 
 def _blessed(verdict: "Judged") -> str:
@@ -112,6 +117,7 @@ def _as_dict(version: "Version", verdict: "Judged") -> dict[str, Any]:
         "run": version.run,
         "pushed": version.at,
         "family": verdict.family,
+        "name": verdict.name,
         "split": verdict.split,
         "metrics": dict(verdict.figures),
         "blessed": verdict.blessed,

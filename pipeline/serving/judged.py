@@ -21,12 +21,14 @@ class Judged:
 
     Attributes:
       family: the library that made the model; '' where nothing tells.
+      name: which of several candidates of its pipeline it was; '' where nothing tells.
       split: whose rows the figures are of.
       figures: `value`, and `low` and `high` of a 95% interval, by metric.
       blessed: None where nothing tells.
     """
 
     family: str = ""
+    name: str = ""
     split: str = ""
     figures: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
     blessed: bool | None = None
@@ -60,6 +62,7 @@ def _read(version: Version, evaluation: Artifact, blessings: list[Artifact]) -> 
     verdicts = [one.custom("blessed") == 1 for one in blessings]
     return Judged(
         family=str(candidate.get("family", "")),
+        name=str(candidate.get("name", "")),
         split=split,
         figures={name: figures[name] for name in MAIN_METRICS if isinstance(figures.get(name), dict)},
         blessed=verdicts[0] if verdicts else None,
