@@ -10,6 +10,8 @@ from components.errors import StepError
 
 MODEL = "model.ubj"
 CONTRACT = "contract.json"
+MODEL_NAME = "model_name"
+"""The property of a Model artifact that tells it from other candidates; `name` is TFX's own."""
 
 Task = Literal["binary", "multiclass", "regression"]
 Kind = Literal["numeric", "category", "time", "bool"]

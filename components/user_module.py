@@ -23,6 +23,8 @@ from beam_jobs.errors import BraidError, nearest
 from components.errors import StepError
 
 _loading = threading.RLock()
+_modules: dict[str, ModuleType] = {}
+"""The users' modules that this process has run, by the names that they have in `sys.modules`."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class UserFunction:
           StepError: the module does not import, or has no such function.
         """
         with _loading:
-            module = sys.modules.get(_module_name(self)) or _run(self)
+            module = _modules.get(_module_name(self)) or _run(self)
         found = getattr(module, self.name, None)
         if found is None:
             raise _no_function(self, module)
@@ -130,11 +132,11 @@ def _run(function: UserFunction) -> ModuleType:
     module.__file__ = function.path
     # Tracebacks, and TensorFlow's autograph, look the lines up; here they are those that run.
     linecache.cache[function.path] = (len(function.source), None, function.source.splitlines(True), function.path)
-    sys.modules[name] = module
+    sys.modules[name] = _modules[name] = module
     try:
         exec(compile(function.source, function.path, "exec"), module.__dict__)  # the user's own code, by request
     except BaseException as error:
-        del sys.modules[name]
+        del sys.modules[name], _modules[name]
         if not isinstance(error, Exception | SystemExit):
             raise
         raise _not_imported(function, error) from error

@@ -19,13 +19,21 @@ class KerasTrainerSpec(ComponentSpec):
         "examples": ChannelParameter(type=standard_artifacts.Examples),
         "importances": ChannelParameter(type=FeatureImportances),
         "transform_graph": ChannelParameter(type=standard_artifacts.TransformGraph),
-        "hyperparameters": ChannelParameter(type=standard_artifacts.HyperParameters, optional=True),
     }
     OUTPUTS = {  # noqa: RUF012
         "model": ChannelParameter(type=standard_artifacts.Model),
         "model_run": ChannelParameter(type=standard_artifacts.ModelRun),
     }
     TYPE_ANNOTATION = Train
+
+
+class TunedKerasTrainerSpec(KerasTrainerSpec):
+    """The same with parameters that were searched for: without them the step does not run, untuned, all the same."""
+
+    INPUTS = {  # noqa: RUF012
+        **KerasTrainerSpec.INPUTS,
+        "hyperparameters": ChannelParameter(type=standard_artifacts.HyperParameters),
+    }
 
 
 class KerasTrainer(BaseComponent):
@@ -56,14 +64,14 @@ class KerasTrainer(BaseComponent):
           config: `components.keras_trainer.training.TrainingConfig` as a JSON object; '' for its defaults.
           hyperparameters: a channel of HyperParameters, a Tuner's, that lie over those of the configuration.
         """
-        super().__init__(
-            spec=KerasTrainerSpec(
-                examples=examples,
-                importances=importances,
-                transform_graph=transform_graph,
-                hyperparameters=hyperparameters,
-                config=config,
-                model=Channel(type=standard_artifacts.Model),
-                model_run=Channel(type=standard_artifacts.ModelRun),
-            )
-        )
+        given = {
+            "examples": examples,
+            "importances": importances,
+            "transform_graph": transform_graph,
+            "config": config,
+            "model": Channel(type=standard_artifacts.Model),
+            "model_run": Channel(type=standard_artifacts.ModelRun),
+        }
+        tuned = hyperparameters is not None
+        spec = TunedKerasTrainerSpec(**given, hyperparameters=hyperparameters) if tuned else KerasTrainerSpec(**given)
+        super().__init__(spec=spec)

@@ -10,6 +10,7 @@ from beam_jobs.table import Table
 from components.checkpoint_folder import checkpoint_folder, checkpoint_key
 from components.hyperparameters import HyperParameters
 from components.importances import Importances
+from components.model_contract import MODEL_NAME
 from components.step_config import parse
 
 
@@ -35,6 +36,6 @@ class Executor(BaseExecutor):
         setters = {int: model.set_int_custom_property, float: model.set_float_custom_property}
         for name, value in to_properties(report).items():
             setters.get(type(value), model.set_string_custom_property)(name, value)
-        model.set_string_custom_property("name", config.name or FAMILY)
+        model.set_string_custom_property(MODEL_NAME, config.name or FAMILY)
         if report.resumed_from:
             exec_properties["resumed_from"] = f"round {report.resumed_from}"

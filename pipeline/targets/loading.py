@@ -9,9 +9,10 @@ from beam_jobs.errors import listed, nearest
 from pipeline import loading, settings
 from pipeline.errors import ConfigError
 from pipeline.run_facts import PROJECT
-from pipeline.targets.beam_options import Placement, placement
+from pipeline.targets.beam_options import Placement, here, placement
 from pipeline.targets.target import RUNNERS, Local, Portable
 
+LOCAL = "local"
 FOLDER = os.path.join(PROJECT, "configs", "targets")
 
 
@@ -30,6 +31,8 @@ def placement_of(name: str, assignments: Sequence[str] = (), workers: int = 0) -
       ConfigError: there is no such target, or something in it is wrong.
     """
     own = [text for text in assignments if _is_own(text)]
+    if name == LOCAL and not own:
+        return here(workers)
     target = load(name, [*own, *([f"workers={workers}"] if workers else [])])
     return placement(os.path.splitext(os.path.basename(name))[0], target)
 
@@ -47,7 +50,8 @@ def load(name: str, assignments: Sequence[str] = ()) -> Local | Portable:
     """Reads and checks a target's file, the assignments laid over it; see `placement_of`."""
     path = name if name.endswith((".yaml", ".yml")) else os.path.join(FOLDER, f"{name}.yaml")
     if not os.path.isfile(path):
-        known = sorted(os.path.splitext(file)[0] for file in os.listdir(FOLDER))
+        shipped = os.listdir(FOLDER) if os.path.isdir(FOLDER) else []
+        known = sorted({LOCAL, *(os.path.splitext(file)[0] for file in shipped)})
         raise ConfigError(
             f"There is no target '{name}'.{nearest(name, known)}",
             f"Targets: {listed(known)}; or name a YAML file of your own, as in docs/howto-targets.md.",

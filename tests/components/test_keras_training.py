@@ -371,7 +371,7 @@ def test_the_component_runs_in_tfx_and_records_what_came_of_the_training(tmp_pat
     store = metadata_store.MetadataStore(store_at)
     (model,) = store.get_artifacts_by_type("Model")
     told = {name: getattr(v, str(v.WhichOneof("value"))) for name, v in model.custom_properties.items()}
-    assert (told["name"], told["task"], told["epochs"], told["steps"], told["device"]) == (
+    assert (told["model_name"], told["task"], told["epochs"], told["steps"], told["device"]) == (
         "net",
         "binary",
         2,

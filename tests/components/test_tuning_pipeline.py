@@ -113,7 +113,7 @@ def test_what_was_found_is_recorded_and_used(undisturbed: Path) -> None:
     assert (search["family"], search["eval_metric"], search["trials"]) == ("xgboost", "logloss", 5)
     assert json.loads(training_["tuned"])["parameters"] == json.loads(search["parameters"])
     assert json.loads(training_["params"]).items() >= json.loads(search["parameters"]).items()
-    assert training_["name"] == "fast"
+    assert training_["model_name"] == "fast"
     (execution,) = executions(store, "Tuner")
     assert len(json.loads(told(execution.custom_properties)["trial_seconds"])) == 5
 

@@ -46,6 +46,7 @@ def main(project: str, config: str, workspace: str) -> None:
     sys.setprofile(tracer)
     try:
         braid(["run", config, "--workspace", workspace])
+        braid(["score", "sales", "sales.csv", "--to", "scored", "--workspace", workspace])
     except SystemExit as end:
         assert not end.code, end.code
     finally:
