@@ -151,5 +151,5 @@ def _shown(figure: Figures) -> str:
 
 def _interval(figure: Figures) -> str:
     if figure["low"] is None:
-        return "too few rows for an interval"
+        return str(figure.get("no_interval", "too few rows for an interval"))
     return f"95% interval {figure['low']:.4g} to {figure['high']:.4g}"

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
@@ -14,8 +15,9 @@ from beam_jobs.judging import Judging, Predictor, read_reports
 from beam_jobs.metrics import METRICS
 from components import encoding
 from components.errors import StepError
+from components.evaluator import tfma_engine, tfma_results
 from components.evaluator.decision import Decision, Figures, choose, decide
-from components.evaluator.rules import Rules
+from components.evaluator.rules import BRAID, TFMA, Rules
 from components.model_contract import ModelContract
 from components.scoring import load_scorer
 
@@ -53,6 +55,11 @@ class Evaluation:
     champion: str
     no_champion: str
 
+    @property
+    def folder(self) -> str:
+        """The evaluation's own, where everything is written."""
+        return os.path.dirname(self.judging.output)
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -86,6 +93,8 @@ def plan(schema: pa.Schema, candidates: Sequence[Candidate], champion: str, rule
     contracts = {name: ModelContract.load(candidate.uri) for name, candidate in named.items()}
     contract = _common(contracts)
     rules.check(contract.task)
+    if rules.engine == TFMA:
+        tfma_engine.check(rules, contract.task)
     no_champion = _why_not_compared(champion, contract, schema, rules)
     models = {name: candidate.uri for name, candidate in named.items()} | ({} if no_champion else {CHAMPION: champion})
     judging = Judging(
@@ -98,7 +107,7 @@ def plan(schema: pa.Schema, candidates: Sequence[Candidate], champion: str, rule
             rules.interval_method(),
             rules.gaps(contract.task),
             rules.slice_rows,
-            rules.tfma,
+            rules.tfma and rules.engine == BRAID,
         ),
         models={name: functools.partial(_load, uri) for name, uri in models.items()},
         columns=tuple(dict.fromkeys(name for uri in models.values() for name in ModelContract.load(uri).columns)),
@@ -194,6 +203,8 @@ def finish(evaluation: Evaluation) -> Outcome:
         ],
     }
     storage.write_text(evaluation.judging.output, json.dumps(written, indent=1, allow_nan=False))
+    if evaluation.judging.question.tfma:
+        tfma_results.write(evaluation.folder, evaluation.judging, reports, evaluation.rules.decide_on, decision.blessed)
     return Outcome(chosen, decision, report, reports)
 
 

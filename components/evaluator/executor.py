@@ -11,9 +11,11 @@ from beam_jobs.judging import JudgeExamples
 from beam_jobs.metrics import METRICS
 from beam_jobs.table import Table
 from components import blessing, recording
-from components.evaluator import evaluation
+from components.evaluator import evaluation, tfma_engine
 from components.evaluator.evaluation import Candidate, Evaluation, Outcome
-from components.evaluator.rules import Rules
+from components.evaluator.rules import TFMA, Rules
+from components.evaluator.tfma_engine import JudgeWithTfma
+from components.model_contract import MODEL_NAME
 
 
 class Executor(BaseBeamExecutor):
@@ -42,15 +44,25 @@ class Executor(BaseBeamExecutor):
             exec_properties[f"counter:{split}_rows_judged"] = found["overall"]["rows"]
 
     def _judge(self, table: Table, plan: Evaluation, exec_properties: dict[str, Any]) -> None:
-        judge = JudgeExamples(table, plan.judging)
+        judge = _engine(table, plan)
         progress.expect(sum(table.splits[split] for split in plan.rules.splits))
         with progress.original_errors(), self._make_beam_pipeline() as pipeline:
+            if plan.rules.engine == TFMA:
+                tfma_engine.take_one_worker(pipeline)
             _ = pipeline | judge
         recording.record_job(exec_properties, pipeline.result)
+        if plan.rules.engine == TFMA:
+            tfma_engine.report(table, plan.judging, plan.folder, plan.rules)
+
+
+def _engine(table: Table, plan: Evaluation) -> JudgeExamples | JudgeWithTfma:
+    if plan.rules.engine == TFMA:
+        return JudgeWithTfma(table, plan.judging, plan.folder, plan.rules.decide_on)
+    return JudgeExamples(table, plan.judging)
 
 
 def _candidate(model: Artifact) -> Candidate:
-    return Candidate(model.get_string_custom_property("name"), model.uri, blessing.digest_of(model))
+    return Candidate(model.get_string_custom_property(MODEL_NAME), model.uri, blessing.digest_of(model))
 
 
 def _record_metrics(artifact: Artifact, outcome: Outcome) -> None:
