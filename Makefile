@@ -4,9 +4,10 @@ SHELL := /bin/bash
 PYTHON311 ?= python3.11
 BIN := .venv/bin
 READY := .venv/.ready
+ON_EVERY_CORE := -n logical --dist worksteal
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test test-fast check bench lock golden clean
+.PHONY: help demo test test-long test-fast check bench lock golden clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -31,11 +32,14 @@ demo: $(READY) ## run the flights pipeline on real data, twice: the second run r
 	$(BIN)/braid run configs/pipelines/flights.yaml
 	$(BIN)/braid runs
 
-test: $(READY) check ## all checks and the whole test suite
-	$(BIN)/python -m pytest
+test: $(READY) check ## all checks and the test suite, on every core
+	$(BIN)/python -m pytest $(ON_EVERY_CORE) -m "not long"
+
+test-long: $(READY) ## the tests that take minutes: worker environments, a loopback cloud, many kills
+	$(BIN)/python -m pytest $(ON_EVERY_CORE) -m long
 
 test-fast: $(READY) ## the tests that take seconds
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow and not long"
 
 check: $(READY) ## ruff, mypy --strict, import-linter
 	$(BIN)/ruff check .

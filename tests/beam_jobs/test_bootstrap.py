@@ -5,7 +5,13 @@ import pytest
 
 from beam_jobs import bootstrap, jackknife
 from beam_jobs.intervals import BOOTSTRAP, Intervals, Resamples
-from beam_jobs.metric_statistics import OVERALL_BINS, Rows, binary_statistics, multiclass_statistics, regression_statistics
+from beam_jobs.metric_statistics import (
+    OVERALL_BINS,
+    Rows,
+    binary_statistics,
+    multiclass_statistics,
+    regression_statistics,
+)
 from tests.beam_jobs.merge_law import merged_at_random
 from tests.beam_jobs.test_metric_statistics import rows_of
 

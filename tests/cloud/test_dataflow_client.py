@@ -26,7 +26,7 @@ from cloud.misbehaviour import (
     WorkersComeLate,
 )
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 ALIVE = ("PENDING", "RUNNING")
 
 

@@ -28,7 +28,7 @@ from cloud.small_jobs import (
     write_tables,
 )
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 KINDS = {"fused": {"sql": JOIN, "split": SPLIT}, "partitioned": {"sql": DELAYS, "partition_by": ["tail"]}}
 
 

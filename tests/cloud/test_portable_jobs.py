@@ -21,7 +21,7 @@ from cloud.job_service import JobService, job_service
 from cloud.small_jobs import DELAYS, FAILING, FLIGHTS, JOIN, LOCAL, SPLIT, digest, prepare_job, write_tables
 from pipeline.deploy.worker_package import WorkerPackage
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 KINDS = {"fused": {"sql": JOIN, "split": SPLIT}, "partitioned": {"sql": DELAYS, "partition_by": ["tail"]}}
 
 

@@ -27,7 +27,7 @@ from components.scorer import predictions
 from pipeline.deploy.worker_package import WorkerPackage
 from tests.components.examples_factory import flights_like, write_examples
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 CARRIERS = ("UA", "AA", "DL", "EV", "F9")
 FEATURES = ["wind", "hour", "carrier", "weekend"]
 QUERY = "SELECT wind, hour, carrier, weekend, tail FROM flights WHERE tail <> 'N00000007'"

@@ -7,15 +7,15 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 import tensorflow_model_analysis as tfma
+from examples_factory import flights_like, write_examples
 from tensorflow_model_analysis.api import dataframe, model_eval_lib
 from tensorflow_model_analysis.proto import config_pb2
 from tensorflow_model_analysis.slicer import slicer_lib
 from tensorflow_model_analysis.view import util, view_types
 from tensorflow_model_analysis.writers import metrics_plots_and_validations_writer as stored
+from test_evaluator import launched, metrics_of, trained
 
 from components.errors import StepError
-from tests.components.examples_factory import flights_like, write_examples
-from tests.components.test_evaluator import launched, metrics_of, trained
 
 pytestmark = [
     # TFMA's own arithmetic, where no score reaches a threshold or a slice has no positive row.

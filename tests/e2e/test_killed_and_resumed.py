@@ -92,7 +92,7 @@ def undisturbed(trial: Trial) -> tuple[Results, float]:
     return found[0][0], min(seconds for _, seconds in found)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("tenth", range(10))
 def test_killed_at_random_moments(tenth: int, trial: Trial, undisturbed: tuple[Results, float]) -> None:

@@ -47,7 +47,7 @@ def step(run: runs.Run, name: str) -> runs.Step:
     return found
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_killed_while_it_searches_and_while_it_trains(project: Project, braid: Braid) -> None:
     project.configure(("\n  rounds: 10\n", TRAIN))
     assert braid("run", "sales.yaml", "--workspace", "whole", "--workers", "1").code == 0

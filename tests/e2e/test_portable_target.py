@@ -13,7 +13,7 @@ PROJECT = Path(__file__).parents[2]
 FLIGHTS = PROJECT / "configs" / "pipelines" / "flights.yaml"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_flights_on_two_processes_are_the_flights_here(tmp_path: Path) -> None:
     main(["run", str(FLIGHTS), "--workspace", str(tmp_path / "here")])
     with job_service(Path(sys.executable), str(PROJECT), tmp_path / "service") as service:

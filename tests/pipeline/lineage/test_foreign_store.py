@@ -19,7 +19,7 @@ from pipeline.lineage.differences import diff
 from pipeline.lineage.errors import LineageError
 from pipeline.lineage.keeping import Policy
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 # TFX's example as it is, twice; in a process of its own, as it sets the environment and leaves TensorFlow behind.
 PROGRAM = """
