@@ -17,10 +17,18 @@ _NO_CONTENT = frozenset(
         # what a folder holds, which its digest stands for
         *("tree_digest", "content_digest", "bytes", "files_count", "digest"),
         # where things lie, and MLMD's numbers of them
-        *("files", "schema_path", "pushed_destination", "input_fingerprint"),
-        *("current_model", "current_model_id", "current_model_digest", "baseline_model", "baseline_model_id"),
+        *("files", "schema_path", "pushed_destination", "withdrawn_from", "published", "input_fingerprint"),
+        *(
+            "model",
+            "model_id",
+            "current_model",
+            "current_model_id",
+            "current_model_digest",
+            "baseline_model",
+            "baseline_model_id",
+        ),
         # how its making went
-        *("ledger", "seconds", "peak_memory", "memory", "inferred", "reason", "blessing_message"),
+        *("resumed_epochs", "ledger", "seconds", "peak_memory", "memory", "inferred", "reason", "blessing_message"),
         # TFX's bookkeeping
         *("tfx_version", "is_external", "name", "state", "pipeline_name", "producer_component"),
     }

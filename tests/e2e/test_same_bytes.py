@@ -31,7 +31,7 @@ def test_of_the_flights_with_any_number_of_workers(tmp_path: Path) -> None:
         workspace = tmp_path / f"by {workers}"
         main(["run", str(FLIGHTS), "--workspace", str(workspace), "--workers", str(workers)])
         found.append(latest(workspace))
-    assert len(contents(found[0])) == 15
+    assert len(contents(found[0])) == 16
     assert contents(found[0]) == contents(found[1])
     assert identities(found[0]) == identities(found[1])
 
