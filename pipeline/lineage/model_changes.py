@@ -100,13 +100,13 @@ def _measured(document: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, A
     splits = document.get("splits", {})
     for split, found in splits.items():
         for name, metric in found["overall"].items():
-            if isinstance(metric, dict):
+            if isinstance(metric, dict) and "value" in metric:
                 yield f"{split} {name}", metric
     for split, found in splits.items():
         for column, by_value in found.get("slices", {}).items():
             for value, measured in by_value.items():
                 for name, metric in measured.items():
-                    if isinstance(metric, dict):
+                    if isinstance(metric, dict) and "value" in metric:
                         yield f"{split} {name} [{column}={value}]", metric
 
 

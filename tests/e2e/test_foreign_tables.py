@@ -88,7 +88,7 @@ def commonest(finished: Finished, label: str) -> float:
 def judged(finished: Finished) -> dict[str, float]:
     """The metrics on test."""
     overall = finished.read("evaluation", "metrics.json")["splits"]["test"]["overall"]
-    return {name: metric["value"] for name, metric in overall.items() if isinstance(metric, dict)}
+    return {name: metric["value"] for name, metric in overall.items() if isinstance(metric, dict) and "value" in metric}
 
 
 def is_pushed(finished: Finished) -> bool:
