@@ -65,7 +65,7 @@ def told(result: view_types.EvalResult) -> dict[tuple, dict[str, float]]:
     return by_slice
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("task", LABELS)
 def test_tfma_says_the_same_of_the_same_predictions_in_every_slice(models, tmp_path, task):
     # Of a class with thirty rows in a crossed slice, two scores in one of TFMA's bins move the area by more.
@@ -89,7 +89,7 @@ def same(one: float | str, other: float | str, close: float) -> bool:
     return (math.isnan(one) and math.isnan(other)) or one == pytest.approx(other, abs=close, rel=1e-6)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_engine_of_tfma_decides_and_reports_as_the_judge_does(models, tmp_path):
     rules = {
         "splits": ["eval", "test"],
