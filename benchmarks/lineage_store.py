@@ -188,7 +188,7 @@ class _Builder:
 
     def _artifact(self, run: str, kind: str) -> Any:
         self.count += 1
-        uri = f"/work/flights/{run}/{kind}/{self.count}"
+        uri = f"/data/flights/{run}/{kind}/{self.count}"
         proto = pb.Artifact(type_id=self.kinds[kind], uri=uri, state=pb.Artifact.LIVE)
         _set(proto.custom_properties, _content(self.count) | _more(kind, self.count))
         return proto
@@ -217,8 +217,8 @@ def _facts(run: str, step: str, number: int) -> dict[str, Any]:
         "cache": "miss",
         "cache_key": digest(f"key {number}"),
         "executor": f"components.{step}.executor.Executor",
-        "io_sources": json.dumps([f"/work/flights/{run}/{step}/part-{part:06d}.parquet" for part in range(3)]),
-        "io_sinks": json.dumps([f"/work/flights/{run}/{step}/Split-{part}.parquet" for part in range(4)]),
+        "io_sources": json.dumps([f"/data/flights/{run}/{step}/part-{part:06d}.parquet" for part in range(3)]),
+        "io_sinks": json.dumps([f"/data/flights/{run}/{step}/Split-{part}.parquet" for part in range(4)]),
         "counters": json.dumps({f"{step}.{count}": number for count in ("chunks", "read", "rejected", "kept")}),
         "config": json.dumps({"sql": f"SELECT * FROM {step} WHERE dep_time IS NOT NULL" * 6, "step": step}),
     }
@@ -246,7 +246,7 @@ def _more(kind: str, number: int) -> dict[str, Any]:
     if kind == "SourceTable":
         return {"files": json.dumps([{"path": f"/data/{number}.csv", "size": number, "digest": digest(str(number))}])}
     if kind == "PushedModel":
-        return {"pushed": 1, "pushed_destination": f"/work/serving/{number:08d}", "reason": "Pushed."}
+        return {"pushed": 1, "pushed_destination": f"/data/serving/{number:08d}", "reason": "Pushed."}
     return {}
 
 
