@@ -281,16 +281,21 @@ def _add_counts(parts: Iterable[ValueCounts]) -> ValueCounts:
         return add_counts(parts)
 
 
-class _JudgeChunk(beam.DoFn):
-    """Reads, scores and counts a chunk."""
+class WithPredictors(beam.DoFn):
+    """A function of a chunk that has the job's models, loaded once a worker."""
 
     def __init__(self, judging: Judging) -> None:
         self.judging = judging
         self.predictors: dict[str, Predictor] = {}
 
     def setup(self) -> None:
+        """Loads the models."""
         with kept_errors():
             self.predictors = {name: load() for name, load in self.judging.models.items()}
+
+
+class _JudgeChunk(WithPredictors):
+    """Reads, scores and counts a chunk."""
 
     def process(self, chunk: Chunk, slices: Slices) -> Iterator[Tallies]:
         with kept_errors():

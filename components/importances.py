@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import cast
 
 from beam_jobs import storage
+from beam_jobs.errors import listed
+from beam_jobs.table import Table
 from components.errors import StepError
 from components.model_contract import ClassValue, Task
 
@@ -77,3 +79,19 @@ class Importances:
         data["features"] = tuple(FeatureImportance(**feature) for feature in data["features"])
         data["classes"], data["warnings"] = tuple(data["classes"]), tuple(data["warnings"])
         return cls(**data)
+
+
+def check_learnable(table: Table, importances: Importances) -> None:
+    """Looks whether there is something to learn from.
+
+    Raises:
+      StepError: no column was kept, or one of the splits `train` and `eval` is empty.
+    """
+    if not importances.kept:
+        raise StepError("No feature was kept, so there is nothing to learn from.", "See the FeatureSelector's reasons.")
+    for split in ("train", "eval"):
+        if not table.splits.get(split):
+            raise StepError(
+                f"The examples have no row in the split '{split}'.",
+                f"Splits: {listed(f'{name} ({rows:,} rows)' for name, rows in table.splits.items())}. Move the bounds.",
+            )

@@ -29,6 +29,13 @@ def record_table(artifact: Artifact, name: str, table: Table, known: Mapping[str
     artifact.set_string_custom_property("content_digest", content_digest(table, known))
 
 
+def record_properties(artifact: Artifact, properties: Mapping[str, int | float | str]) -> None:
+    """Sets custom properties, each by its type."""
+    setters = {int: artifact.set_int_custom_property, float: artifact.set_float_custom_property}
+    for name, value in properties.items():
+        setters.get(type(value), artifact.set_string_custom_property)(name, value)
+
+
 def record_job(exec_properties: dict[str, Any], result: Any) -> None:
     """Puts what a finished Beam job tells of itself on the step's execution.
 

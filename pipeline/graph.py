@@ -1,6 +1,6 @@
 """The pipeline as a graph of TFX components, from top to bottom as the data flows."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tfx.dsl.components.base.base_node import BaseNode
@@ -32,7 +32,7 @@ def compose(plan: Plan, root: str, store: StoreAddress, beam_args: Sequence[str]
       store: of ML Metadata; its password does not get into the pipeline.
       beam_args: Beam's pipeline options.
     """
-    sources = {name: _ingest(source).with_id(name) for name, source in plan.sources.items()}
+    sources = {name: ingest(source).with_id(name) for name, source in plan.sources.items()}
     prepared: dict[str, Prepare | PrepareExamples] = {}
     for name, step in plan.steps.items():
         prepared[name] = _prepare(step, sources, prepared)
@@ -70,19 +70,29 @@ def _checks(plan: Plan, examples: BaseChannel) -> list[BaseNode]:
     return [statistics, previous, schema, gate]
 
 
-def _ingest(source: PlannedSource) -> Ingest:
+def ingest(source: PlannedSource) -> Ingest:
+    """Reads a source."""
     files = to_json([vars(file) for file in source.content.files])
     return Ingest(to_json(vars(source.config)), source.content.fingerprint, files)
 
 
-def _prepare(step: PlannedStep, sources: dict[str, Ingest], prepared: dict[str, Any]) -> Prepare | PrepareExamples:
-    read = step.query.tables
+def table_inputs(
+    names: Iterable[str], sources: Mapping[str, BaseNode], prepared: Mapping[str, BaseNode]
+) -> dict[str, BaseChannel | None]:
+    """The inputs of a step that reads these tables."""
+    wanted = list(names)
+    return {
+        "sources": union([sources[name].outputs["table"] for name in wanted if name in sources]),
+        "prepared": union([prepared[name].outputs["table"] for name in wanted if name in prepared]),
+    }
+
+
+def _prepare(
+    step: PlannedStep, sources: Mapping[str, BaseNode], prepared: Mapping[str, BaseNode]
+) -> Prepare | PrepareExamples:
     component = PrepareExamples if step.split else Prepare
-    node: Prepare | PrepareExamples = component(
-        to_json(step.config),
-        sources=union([sources[name].outputs["table"] for name in read if name in sources]),
-        prepared=union([prepared[name].outputs["table"] for name in read if name in prepared]),
-    ).with_id(step.name)
+    inputs = table_inputs(step.query.tables, sources, prepared)
+    node: Prepare | PrepareExamples = component(to_json(step.config), **inputs).with_id(step.name)
     return node
 
 

@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 from beam_jobs.errors import listed, nearest
 from components.errors import StepError
 
 STEP = "The evaluator"
+Value = TypeVar("Value")
 
 
 def mapping(value: Any, allowed: Iterable[str] | None, where: str) -> dict[str, Any]:
@@ -57,9 +58,7 @@ def items(value: Any, where: str) -> list[Any]:
     Raises:
       StepError: it is something else.
     """
-    if not isinstance(value, list):
-        raise StepError(f"{STEP}: {where} must be a list, not {json.dumps(value)}.")
-    return value
+    return _of_type(value, list, "a list", where)
 
 
 def text(value: Any, where: str) -> str:
@@ -68,9 +67,7 @@ def text(value: Any, where: str) -> str:
     Raises:
       StepError: it is something else.
     """
-    if not isinstance(value, str):
-        raise StepError(f"{STEP}: {where} must be text, not {json.dumps(value)}.")
-    return value
+    return _of_type(value, str, "text", where)
 
 
 def truth(value: Any, where: str) -> bool:
@@ -79,9 +76,7 @@ def truth(value: Any, where: str) -> bool:
     Raises:
       StepError: it is something else.
     """
-    if not isinstance(value, bool):
-        raise StepError(f"{STEP}: {where} must be true or false, not {json.dumps(value)}.")
-    return value
+    return _of_type(value, bool, "true or false", where)
 
 
 def whole_number(value: Any, where: str) -> int:
@@ -90,8 +85,13 @@ def whole_number(value: Any, where: str) -> int:
     Raises:
       StepError: it is something else.
     """
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise StepError(f"{STEP}: {where} must be a whole number, not {json.dumps(value)}.")
+    return _of_type(value, int, "a whole number", where)
+
+
+def _of_type(value: Any, kind: type[Value], wanted: str, where: str) -> Value:
+    """The value, of exactly the type: to Python, true is a whole number, too."""
+    if type(value) is not kind:
+        raise StepError(f"{STEP}: {where} must be {wanted}, not {json.dumps(value)}.")
     return value
 
 

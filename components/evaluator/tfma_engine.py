@@ -22,7 +22,7 @@ from beam_jobs.judgement import CHAMPION, Gap, nothing_judged
 from beam_jobs.judging import (
     FindSlices,
     Judging,
-    Predictor,
+    WithPredictors,
     check_columns,
     check_splits,
     judged_chunks,
@@ -113,16 +113,8 @@ def _prediction(model: str) -> str:
     return f"{PREDICTION}{model}"
 
 
-class _PredictChunk(beam.DoFn):
+class _PredictChunk(WithPredictors):
     """Reads a chunk and scores it."""
-
-    def __init__(self, judging: Judging) -> None:
-        self.judging = judging
-        self.predictors: dict[str, Predictor] = {}
-
-    def setup(self) -> None:
-        with kept_errors():
-            self.predictors = {name: load() for name, load in self.judging.models.items()}
 
     def process(self, chunk: Chunk, slices: Slices) -> Iterator[pa.RecordBatch]:
         io_lineage.reads(chunk.path)

@@ -12,6 +12,7 @@ from components.checkpoint_folder import checkpoint_folder, checkpoint_key
 from components.hyperparameters import HyperParameters
 from components.importances import Importances
 from components.model_contract import MODEL_NAME
+from components.recording import record_properties
 from components.step_config import parse
 
 
@@ -46,9 +47,7 @@ class Executor(BaseExecutor):
                 checkpoints=folder,
                 logs="" if storage.is_remote(logs) else logs,
             )
-        setters = {int: model.set_int_custom_property, float: model.set_float_custom_property}
-        for name, value in to_properties(report).items():
-            setters.get(type(value), model.set_string_custom_property)(name, value)
+        record_properties(model, to_properties(report))
         model.set_string_custom_property(MODEL_NAME, config.name or FAMILY)
         if report.resumed_epochs:
             exec_properties["resumed_from"] = f"epoch {report.resumed_epochs}"

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from beam_jobs import progress as listeners
-from beam_jobs.errors import listed
 from beam_jobs.table import Table
 from components import encoding
-from components.errors import StepError
-from components.importances import Importances
+from components.importances import Importances, check_learnable
 from components.keras_trainer.dataset import Rows, TransformedSplit
 from components.keras_trainer.default_model import Start
 from components.keras_trainer.transform_graph import TransformGraph
+from components.memory import available_memory
 from components.model_contract import ModelContract
 
 TRAIN, EVAL = "train", "eval"
@@ -55,7 +54,7 @@ class TrainingData:
           StepError: no column was kept, a split has no labelled row, or the transform is of other columns.
         """
         started = time.monotonic()
-        _check(table, importances)
+        check_learnable(table, importances)
         contract = contract_of(table, importances)
         transform = TransformGraph(transform_graph_uri, contract.features)
         memory = plan_memory(memory, table, transform)
@@ -73,17 +72,6 @@ class TrainingData:
         return cls(contract, transform, train, judged, memory, start, sample.rows(), seconds)
 
 
-def _check(table: Table, importances: Importances) -> None:
-    if not importances.kept:
-        raise StepError("No feature was kept, so there is nothing to learn from.", "See the FeatureSelector's reasons.")
-    for split in (TRAIN, EVAL):
-        if not table.splits.get(split):
-            raise StepError(
-                f"The examples have no row in the split '{split}'.",
-                f"Splits: {listed(f'{name} ({rows:,} rows)' for name, rows in table.splits.items())}. Move the bounds.",
-            )
-
-
 def contract_of(table: Table, importances: Importances) -> ModelContract:
     """The contract of the model to be trained: kept columns, whose vocabularies the transform holds."""
     features = encoding.features_of(table.schema, importances.kept, {})
@@ -92,8 +80,6 @@ def contract_of(table: Table, importances: Importances) -> ModelContract:
 
 def plan_memory(asked: str, table: Table, transform: TransformGraph) -> str:
     """'memory' or 'streamed': which was asked for, or what fits."""
-    from components.trainer.batches import available_memory
-
     if asked != "auto":
         return asked
     rows = sum(table.splits[split] for split in (TRAIN, EVAL))

@@ -11,6 +11,7 @@ from components.checkpoint_folder import checkpoint_folder, checkpoint_key
 from components.hyperparameters import HyperParameters
 from components.importances import Importances
 from components.model_contract import MODEL_NAME
+from components.recording import record_properties
 from components.step_config import parse
 
 
@@ -33,9 +34,7 @@ class Executor(BaseExecutor):
         model = artifact_utils.get_single_instance(output_dict["model"])
         with checkpoint_folder(model.uri, checkpoint_key(input_dict, exec_properties["config"])) as folder:
             report = train(examples, importances, config, model.uri, tuned[0] if tuned else None, folder)
-        setters = {int: model.set_int_custom_property, float: model.set_float_custom_property}
-        for name, value in to_properties(report).items():
-            setters.get(type(value), model.set_string_custom_property)(name, value)
+        record_properties(model, to_properties(report))
         model.set_string_custom_property(MODEL_NAME, config.name or FAMILY)
         if report.resumed_from:
             exec_properties["resumed_from"] = f"round {report.resumed_from}"

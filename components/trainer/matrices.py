@@ -11,17 +11,16 @@ from typing import Any
 import xgboost
 
 from beam_jobs import progress, storage
-from beam_jobs.errors import listed
 from beam_jobs.table import Table, read_batches
 from components import encoding
 from components.errors import StepError
 from components.importances import Importances
+from components.memory import available_memory
 from components.model_contract import ModelContract
 from components.target import LabelCounts
 from components.trainer.batches import (
     MatrixSettings,
     Memory,
-    available_memory,
     build_matrix,
     open_batches,
     plan_memory,
@@ -88,22 +87,6 @@ def open_matrices(table: Table, importances: Importances, wanted: Wanted) -> Ite
         train = build_matrix(train_rows, settings)
         evaluation = build_matrix(eval_rows, settings, train)
         yield Matrices(contract, train, evaluation, train_rows.counts, eval_rows.counts, memory)
-
-
-def check(table: Table, importances: Importances) -> None:
-    """Looks whether there is something to learn from.
-
-    Raises:
-      StepError: no column was kept, or a split is empty.
-    """
-    if not importances.kept:
-        raise StepError("No feature was kept, so there is nothing to learn from.", "See the FeatureSelector's reasons.")
-    for split in (TRAIN, EVAL):
-        if not table.splits.get(split):
-            raise StepError(
-                f"The examples have no row in the split '{split}'.",
-                f"Splits: {listed(f'{name} ({rows:,} rows)' for name, rows in table.splits.items())}. Move the bounds.",
-            )
 
 
 def choose_device(asked: str) -> str:

@@ -12,13 +12,13 @@ from beam_jobs.table import Table
 from components import encoding
 from components.errors import StepError
 from components.hyperparameters import HyperParameters
-from components.importances import Importances
+from components.importances import Importances, check_learnable
 from components.model_contract import MODEL, ModelContract, Task
 from components.step_config import one_of
 from components.target import LabelCounts
 from components.trainer.boosting import Boosting, boost, cut
 from components.trainer.checkpoints import Checkpoints
-from components.trainer.matrices import EVAL, TRAIN, Matrices, Wanted, check, choose_device, open_matrices
+from components.trainer.matrices import EVAL, TRAIN, Matrices, Wanted, choose_device, open_matrices
 from components.trainer.parameters import resolve_params
 
 FAMILY = "xgboost"
@@ -112,7 +112,7 @@ def train(
       StepError: no column was kept, a split has no labelled row, or a parameter is refused.
     """
     started = time.monotonic()
-    check(table, importances)
+    check_learnable(table, importances)
     params = training_params(config, importances.task, len(importances.classes), hyperparameters)
     with open_matrices(table, importances, wanted(config, params, model_uri)) as matrices:
         settings = Boosting(params, config.rounds, config.early_stopping_rounds)

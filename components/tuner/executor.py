@@ -10,6 +10,7 @@ from tfx.types.artifact import Artifact
 from beam_jobs.table import Table
 from components.checkpoint_folder import checkpoint_folder, checkpoint_key
 from components.importances import Importances
+from components.recording import record_properties
 from components.step_config import parse
 
 
@@ -32,9 +33,7 @@ class Executor(BaseExecutor):
         found = artifact_utils.get_single_instance(output_dict["hyperparameters"])
         with checkpoint_folder(found.uri, checkpoint_key(input_dict, exec_properties["config"])) as folder:
             report = tune(examples, importances, config, found.uri, transform[0] if transform else "", folder)
-        setters = {int: found.set_int_custom_property, float: found.set_float_custom_property}
-        for name, value in to_properties(report).items():
-            setters.get(type(value), found.set_string_custom_property)(name, value)
+        record_properties(found, to_properties(report))
         # Of the execution: they are no part of what was found.
         exec_properties["trial_seconds"] = json.dumps([trial.seconds for trial in report.trials])
         if report.resumed:

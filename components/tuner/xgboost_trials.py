@@ -7,10 +7,11 @@ from dataclasses import replace
 from typing import Any
 
 from components.errors import StepError
+from components.importances import check_learnable
 from components.pruning import PrunedError
 from components.step_config import parse
 from components.trainer.boosting import GREATER_IS_BETTER, Boosting, boost
-from components.trainer.matrices import check, open_matrices
+from components.trainer.matrices import open_matrices
 from components.trainer.parameters import SYNONYMS, TUNABLE
 from components.trainer.training import TrainingConfig, training_params, wanted
 from components.tuner.families import Task, Trials
@@ -62,7 +63,7 @@ def prepare(task: Task, space: Mapping[str, Any]) -> Trials:
     config = parse(TrainingConfig, json.dumps(dict(task.trainer)), "Tuner: trainer")
     if task.metric:
         config = replace(config, params={**config.params, "eval_metric": task.metric})
-    check(task.table, task.importances)
+    check_learnable(task.table, task.importances)
     classes = len(task.importances.classes)
     own = training_params(config, task.importances.task, classes)
     wide = read_space(space, PARAMETERS) if space else SPACE

@@ -56,6 +56,12 @@ target = click.option(
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 
 
+def recorded_at(workspace: str, store: str) -> list[str]:
+    """The options that say where a run is recorded, but for an address with a password, which the environment keeps."""
+    words = [] if workspace == ".braid" else ["--workspace", workspace]
+    return words + (["--store", store] if store and "://" not in store else [])
+
+
 def print_json(value: Any) -> None:
     """Prints a value for a program to read."""
     click.echo(json.dumps(value, indent=2, default=str))

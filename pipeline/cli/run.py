@@ -44,9 +44,8 @@ class Asked:
 
     @property
     def place(self) -> list[str]:
-        """The options that say where the run is recorded, but for an address with a password, which the environment keeps."""
-        words = [] if self.workspace == ".braid" else ["--workspace", self.workspace]
-        return words + (["--store", self.store] if self.store and "://" not in self.store else [])
+        """The options that say where the run is recorded."""
+        return options.recorded_at(self.workspace, self.store)
 
 
 @click.command("run")

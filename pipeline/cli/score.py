@@ -204,9 +204,8 @@ def _places(given: tuple[str, ...]) -> dict[str, str]:
 
 
 def _recorded_at(workspace: str, store: str) -> list[str]:
-    """The options that say where it is recorded, but for an address with a password, which the environment keeps."""
-    words = [] if workspace == ".braid" else ["--workspace", os.path.abspath(workspace)]
-    return words + (["--store", store] if store and "://" not in store else [])
+    """The options that say, from wherever, where it is recorded."""
+    return options.recorded_at(workspace if workspace == ".braid" else os.path.abspath(workspace), store)
 
 
 def _as_dict(plan: "ScoringPlan", scored: "Scored") -> dict[str, Any]:

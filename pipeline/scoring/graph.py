@@ -1,22 +1,21 @@
 """A scoring run as a graph of TFX components."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from tfx.dsl.components.base.base_node import BaseNode
 from tfx.dsl.components.common.resolver import Resolver
 from tfx.orchestration.pipeline import Pipeline
-from tfx.types import channel_utils, standard_artifacts
-from tfx.types.channel import BaseChannel, Channel
+from tfx.types import standard_artifacts
+from tfx.types.channel import Channel
 
 from components.history import RecordedStrategy
-from components.ingest.component import Ingest
 from components.prepare.component import Prepare
 from components.recording import to_json
 from components.scorer.component import Scorer
 from components.table_check.component import TableCheck
 from pipeline import runs, stores
-from pipeline.scoring.planning import PlannedTable, ScoringPlan
+from pipeline.graph import ingest, table_inputs
+from pipeline.scoring.planning import ScoringPlan
 from pipeline.store_address import StoreAddress
 
 TRAINED, CHECK, SCORE = "trained", "check", "score"
@@ -42,14 +41,14 @@ def compose(plan: ScoringPlan, root: str, store: StoreAddress, beam_args: Sequen
       store: of ML Metadata; its password does not get into the pipeline.
       beam_args: Beam's pipeline options.
     """
-    tables = {step: _ingest(table).with_id(step) for step, table in plan.tables.items()}
+    tables = {step: ingest(table).with_id(step) for step, table in plan.tables.items()}
     prepared: dict[str, Prepare] = {}
     for config in plan.steps:
         name = config["step"]
-        inputs = _inputs(plan.reads[name], tables, prepared)
+        inputs = table_inputs(plan.reads[name], tables, prepared)
         prepared[name] = Prepare(to_json(config), **inputs).with_id(name)
     trained = _trained(plan)
-    inputs = _inputs(plan.adapted.final.tables, tables, prepared)
+    inputs = table_inputs(plan.adapted.final.tables, tables, prepared)
     checks: list[BaseNode] = []
     if plan.check is not None:
         outputs = trained.outputs
@@ -66,27 +65,6 @@ def compose(plan: ScoringPlan, root: str, store: StoreAddress, beam_args: Sequen
         metadata_connection_config=stores.connection_config(store.without_password(), read_only=False),
         beam_pipeline_args=list(beam_args),
     )
-
-
-def _ingest(table: PlannedTable) -> Ingest:
-    files = to_json([vars(file) for file in table.content.files])
-    return Ingest(to_json(vars(table.config)), table.content.fingerprint, files)
-
-
-def _inputs(
-    names: Iterable[str], tables: Mapping[str, Ingest], prepared: Mapping[str, Prepare]
-) -> dict[str, BaseChannel | None]:
-    wanted = list(names)
-    return {
-        "sources": _union([tables[name].outputs["table"] for name in wanted if name in tables]),
-        "prepared": _union([prepared[name].outputs["table"] for name in wanted if name in prepared]),
-    }
-
-
-def _union(channels: list[Any]) -> BaseChannel | None:
-    if len(channels) < 2:
-        return channels[0] if channels else None
-    return channel_utils.union(channels)
 
 
 def _trained(plan: ScoringPlan) -> Resolver:

@@ -11,13 +11,14 @@ import pyarrow as pa
 from beam_jobs import sources, storage
 from beam_jobs.column_types import parse_type, type_name
 from beam_jobs.errors import BraidError, listed, nearest
-from beam_jobs.sources import SourceConfig, SourceContent
+from beam_jobs.sources import SourceConfig
 from beam_jobs.sql import check_query
 from components.model_contract import ModelContract
 from components.prediction_columns import Wanted, schema_of
 from pipeline import stores
 from pipeline.errors import RunError
 from pipeline.lineage.archive import Archive
+from pipeline.planning import PlannedSource
 from pipeline.scoring.adapting import Adapted, TableToScore, adapt, as_they_are
 from pipeline.scoring.model_content import FoundModel
 from pipeline.scoring.models import find_model
@@ -61,15 +62,6 @@ class Request:
 
 
 @dataclass(frozen=True)
-class PlannedTable:
-    """A source of a scoring run: how it is read, its columns, what its files hold now."""
-
-    config: SourceConfig
-    schema: pa.Schema
-    content: SourceContent
-
-
-@dataclass(frozen=True)
 class ScoringPlan:
     """A scoring run, ready to be composed.
 
@@ -90,7 +82,7 @@ class ScoringPlan:
     found: FoundModel
     statistics: int
     schema: int
-    tables: dict[str, PlannedTable]
+    tables: dict[str, PlannedSource]
     steps: tuple[Mapping[str, Any], ...]
     reads: Mapping[str, tuple[str, ...]]
     adapted: Adapted
@@ -156,7 +148,7 @@ class _Prepared:
     def _plan(
         self,
         adapted: Adapted,
-        tables: dict[str, PlannedTable],
+        tables: dict[str, PlannedSource],
         steps: tuple[Mapping[str, Any], ...],
         reads: Mapping[str, tuple[str, ...]],
     ) -> ScoringPlan:
@@ -234,7 +226,7 @@ class _Raw(_Prepared):
             return source.config
         return dataclasses.replace(source.config, path=storage.resolve(place), format="")
 
-    def _streamed(self) -> PlannedTable:
+    def _streamed(self) -> PlannedSource:
         """The new table, its columns of the types that they had in training where the files leave that open."""
         source = self.recipe.sources[self.recipe.streamed]
         config = dataclasses.replace(source.config, path=storage.resolve(self.request.table), types={})
@@ -264,9 +256,9 @@ def _is_declarable(column: pa.Field) -> bool:
     return True
 
 
-def _planned(config: SourceConfig, memo: str | None) -> PlannedTable:
+def _planned(config: SourceConfig, memo: str | None) -> PlannedSource:
     schema = sources.infer_schema(config)
-    return PlannedTable(config, schema, sources.source_content(config, memo))
+    return PlannedSource(config, schema, sources.source_content(config, memo))
 
 
 def _scoring(adapted: Adapted, request: Request, found: FoundModel) -> dict[str, Any]:
