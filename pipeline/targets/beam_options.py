@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pipeline.errors import ConfigError
-from pipeline.targets.target import Local, Option, Portable
+from pipeline.targets import dataflow_options
+from pipeline.targets.given_options import given
+from pipeline.targets.target import AnyTarget, Dataflow, Local, Portable
 
 # Named so that TFX does not package itself at every start; nothing here runs in that container.
 _NO_CONTAINER = "--sdk_container_image=none"
@@ -24,41 +26,49 @@ class Placement:
       runner: Beam's name of the runner, for the record.
       options: of every job.
       steps: more of them, by step.
+      root: the folder that outputs go to, local or in a bucket; '' for the workspace.
+      service: Dataflow, where jobs go there: workers get a wheel, and jobs outlive this process.
     """
 
     target: str
     runner: str
     options: tuple[str, ...]
     steps: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    root: str = ""
+    service: Dataflow | None = None
 
 
-def placement(name: str, target: Local | Portable) -> Placement:
+def placement(name: str, target: AnyTarget) -> Placement:
     """The target in Beam's words.
 
     Raises:
       ConfigError: the environment of the workers lacks what it needs.
     """
     if isinstance(target, Local):
-        return here(target.workers, name)
+        return here(target.workers, name, target.root)
+    if isinstance(target, Dataflow):
+        options = dataflow_options.of(target)
+        return Placement(name, "DataflowRunner", options, {}, target.root or target.place, target)
     options = (
         "--runner=PortableRunner",
         f"--job_endpoint={target.endpoint}",
         *_environment(target),
         f"--direct_num_workers={target.workers}",
         f"--sdk_worker_parallelism={target.workers}",
-        *_options(target.options),
+        *given(target.options),
     )
-    steps = {step: _options(own) for step, own in target.steps.items()}
-    return Placement(name, "PortableRunner", options, steps)
+    steps = {step: given(own) for step, own in target.steps.items()}
+    return Placement(name, "PortableRunner", options, steps, target.root)
 
 
-def here(workers: int = 0, name: str = "local") -> Placement:
+def here(workers: int = 0, name: str = "local", root: str = "") -> Placement:
     """This process.
 
     Args:
       workers: threads; 0 for one a core.
     """
-    return Placement(name, "FnApiRunner", (*LOCAL_BEAM, f"--direct_num_workers={workers or os.cpu_count() or 1}"))
+    options = (*LOCAL_BEAM, f"--direct_num_workers={workers or os.cpu_count() or 1}")
+    return Placement(name, "FnApiRunner", options, root=root)
 
 
 def _environment(target: Portable) -> tuple[str, ...]:
@@ -86,9 +96,3 @@ def _needed(target: Portable, key: str) -> str:
             f"The target's environment is '{target.environment}', and '{key}' is not set.", f"Give it: --set {key}=..."
         )
     return value
-
-
-def _options(given: Mapping[str, Option]) -> tuple[str, ...]:
-    """`true` is a flag, `false` and null leave the option out."""
-    words = {name: f"--{name}" if value is True else f"--{name}={value}" for name, value in given.items()}
-    return tuple(word for name, word in words.items() if given[name] is not None and given[name] is not False)

@@ -10,7 +10,7 @@ from pipeline import loading, settings
 from pipeline.errors import ConfigError
 from pipeline.run_facts import PROJECT
 from pipeline.targets.beam_options import Placement, here, placement
-from pipeline.targets.target import RUNNERS, Local, Portable
+from pipeline.targets.target import RUNNERS, AnyTarget
 
 LOCAL = "local"
 FOLDER = os.path.join(PROJECT, "configs", "targets")
@@ -46,7 +46,7 @@ def _is_own(assignment: str) -> bool:
     return assignment.partition("=")[0].strip().partition(".")[0] in _KEYS
 
 
-def load(name: str, assignments: Sequence[str] = ()) -> Local | Portable:
+def load(name: str, assignments: Sequence[str] = ()) -> AnyTarget:
     """Reads and checks a target's file, the assignments laid over it; see `placement_of`."""
     path = name if name.endswith((".yaml", ".yml")) else os.path.join(FOLDER, f"{name}.yaml")
     if not os.path.isfile(path):

@@ -7,6 +7,8 @@ import pytest
 from pipeline.errors import ConfigError
 from pipeline.targets import loading
 
+NEEDED = {"spark": ["image=braid-worker:1"], "dataflow": ["project=p", "bucket=b"]}
+
 
 def options(name: str, *assignments: str) -> tuple[str, ...]:
     return loading.placement_of(name, assignments).options
@@ -14,7 +16,7 @@ def options(name: str, *assignments: str) -> tuple[str, ...]:
 
 def test_every_target_that_is_shipped_is_sound() -> None:
     for path in Path(loading.FOLDER).iterdir():
-        needed = ["image=braid-worker:1"] if path.stem == "spark" else []
+        needed = NEEDED.get(path.stem, [])
         assert options(path.stem, *needed)
         assert options(str(path), *needed) == options(path.stem, *needed)
 
@@ -67,6 +69,8 @@ def test_workers_are_where_the_environment_says(environment: list[str], words: l
         ("portable", ["runner=portible"], "'runner' is 'portible'. Did you mean 'portable'?"),
         ("portable", ["workers=0"], "'workers' must be at least 1"),
         ("spark", [], "'image' is not set."),
+        ("dataflow", ["bucket=b"], "The target 'dataflow' needs project."),
+        ("dataflow", ["steps.flights.max_worker=2"], "unknown key 'max_worker' in 'steps.flights'. Did you mean"),
         ("mine.yaml", [], "There is no target 'mine.yaml'."),
     ],
 )
