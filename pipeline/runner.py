@@ -2,16 +2,11 @@
 
 import copy
 import datetime
-import glob
-import logging
 import os
-import shutil
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, Protocol
+from typing import Protocol
 
-import ml_metadata as mlmd
-from ml_metadata.proto import metadata_store_pb2 as pb
 from tfx.dsl.compiler import compiler, constants
 from tfx.dsl.components.base.base_beam_component import BaseBeamComponent
 from tfx.orchestration.pipeline import Pipeline
@@ -22,9 +17,9 @@ from beam_jobs import progress
 from beam_jobs.errors import listed, nearest
 from components import tuned_runs
 from components.schema_file.inference_mark import is_untouched
-from pipeline import composition, interruption, launching, resuming, run_facts, runs, step_launcher, stores
+from pipeline import composition, launching, resuming, run_facts, runs, step_launcher, stores, unfinished
 from pipeline.composition import Composition
-from pipeline.errors import ConfigError, NothingRecordedError, RunError, StepFailedError
+from pipeline.errors import ConfigError, RunError, StepFailedError
 from pipeline.planning import Plan
 from pipeline.selection import Mode, Selection, modes
 from pipeline.step_launcher import Reuse
@@ -104,8 +99,8 @@ def run_composed(
     """
     name, infers = pipeline.name, bool(pipeline.schema_file)
     schema = _new_schema_taken_back(pipeline.schema_file) if infers else nullcontext()
-    with workspace.exclusive(name), _leaving_nothing_unfinished(workspace, name), schema:
-        retire_unfinished(workspace, name)
+    with workspace.exclusive(name), unfinished.none_left(workspace, name), schema:
+        unfinished.retire(workspace, name)
         beam = place or here()
         if selection.resume:
             return _resume(pipeline, workspace, watcher, beam, selection)
@@ -247,22 +242,6 @@ def _run_name(pipeline: str) -> str:
 
 
 @contextmanager
-def _leaving_nothing_unfinished(workspace: Workspace, pipeline: str) -> Iterator[None]:
-    """Around a run: when it is cut off, or the store itself fails, no execution stays RUNNING."""
-    try:
-        yield
-    except BaseException as error:
-        state = pb.Execution.FAILED if isinstance(error, Exception) else pb.Execution.CANCELED
-        with interruption.uninterrupted():
-            try:
-                retire_unfinished(workspace, pipeline, state)
-            except (mlmd.errors.StatusError, RunError, RuntimeError, OSError) as failure:
-                # The store may be what failed, on a full disk for one: then the next run's start retires them.
-                logging.warning("Executions stay unfinished until the next run: %s", failure)
-        raise
-
-
-@contextmanager
 def _new_schema_taken_back(path: str) -> Iterator[None]:
     """Around a run: the schema that a first run infers becomes the user's once that run has gone through.
 
@@ -277,44 +256,3 @@ def _new_schema_taken_back(path: str) -> Iterator[None]:
         if is_new and not by_gate and os.path.exists(path) and is_untouched(path):
             os.remove(path)
         raise
-
-
-def retire_unfinished(workspace: Workspace, pipeline: str, state: Any = pb.Execution.CANCELED) -> int:
-    """Marks executions that a run left RUNNING when it was cut off, and removes what they half wrote.
-
-    What a step wrote that failed by itself is kept for whoever looks for the reason, until `braid lineage gc` clears it.
-
-    Called under the pipeline's lock, so nothing that still runs can be hit. Returns how many were marked.
-    """
-    try:
-        store = stores.open_store(workspace.store)
-    except NothingRecordedError:
-        return 0
-    context = store.get_context_by_type_and_name("pipeline", runs.pipeline_id(pipeline))
-    everyones = store.get_executions_by_context(context.id) if context else []
-    executions = [e for e in everyones if _is_of(workspace, e)]
-    unfinished = [e for e in executions if e.last_known_state in (pb.Execution.RUNNING, pb.Execution.NEW)]
-    ended = (pb.Execution.FAILED, pb.Execution.CANCELED)
-    failed = [e for e in executions if e.last_known_state in ended and step_launcher.KEPT not in e.custom_properties]
-    # First, as it makes room: the disk that holds the store may be full.
-    _remove_outputs(workspace.pipeline_root(pipeline), {e.id for e in (*unfinished, *failed)})
-    for execution in unfinished:
-        execution.last_known_state = state
-    if unfinished:
-        stores.open_store(workspace.store, read_only=False).put_executions(unfinished)
-    return len(unfinished)
-
-
-def _is_of(workspace: Workspace, execution: pb.Execution) -> bool:
-    """In a store that several workspaces share, another may run the same pipeline right now."""
-    recorded = execution.custom_properties.get("workspace", pb.Value()).string_value
-    return workspace.identity in ("", recorded)
-
-
-def _remove_outputs(root: str, executions: Collection[int]) -> None:
-    """Outputs lie in `<root>/<step>/<key>/<execution>`, TFX's own files in `<root>/<step>/.system/<key>/<execution>`."""
-    names = {str(execution) for execution in executions}
-    for pattern in ("*/*/*", "*/.system/*/*"):
-        for path in glob.glob(os.path.join(glob.escape(root), pattern)):
-            if os.path.basename(path) in names:
-                shutil.rmtree(path, ignore_errors=True)

@@ -16,7 +16,7 @@ from sales_project import Braid, Project, assert_nothing_half_written, states
 from servers import PASSWORD, StoreServer
 
 from beam_jobs.progress import Progress
-from pipeline import loading, planning, runner, runs, stores
+from pipeline import loading, planning, runner, runs, stores, unfinished
 from pipeline.cli import quiet
 from pipeline.errors import RunError
 from pipeline.workspace import Workspace
@@ -210,6 +210,6 @@ def test_runs_of_another_workspace_are_let_be(project: Project) -> None:
             execution.custom_properties["workspace"].string_value = workspace.facts["workspace"]
             store.put_execution(execution, [], [context], reuse_context_if_already_exist=True)
     assert mine.identity != theirs.identity
-    assert runner.retire_unfinished(mine, "sales") == 1
+    assert unfinished.retire(mine, "sales") == 1
     assert [e.last_known_state for e in store.get_executions()] == [pb.Execution.CANCELED, pb.Execution.RUNNING]
     assert all(set(e.custom_properties) == {"workspace"} for e in store.get_executions())
