@@ -46,6 +46,7 @@ setup(
         "pipeline.debugging",
         "pipeline.deploy",
         "pipeline.lineage",
+        "pipeline.remote",
         "pipeline.report",
         "pipeline.scoring",
         "pipeline.serving",
