@@ -59,7 +59,15 @@ STEPS: Mapping[str, WorkerNeeds] = {
         ("components.arrow_statistics.profiling",),
         (*DATA.packages, "tensorflow-data-validation", "tensorflow-metadata"),
     ),
+    "transform": WorkerNeeds(
+        ("components.transform.analysis_job",),
+        (*DATA.packages, "tensorflow", "tensorflow-metadata", "tensorflow-transform", "tfx-bsl"),
+    ),
     "evaluate": WorkerNeeds(("components.evaluator.evaluation",), DATA.packages),
+    "evaluate_tfma": WorkerNeeds(
+        ("components.evaluator.evaluation", "components.evaluator.tfma_metrics"),
+        (*DATA.packages, "tensorflow-model-analysis"),
+    ),
     "score": WorkerNeeds(("components.scorer.predictions",), DATA.packages),
 }
 """By the kind of step; jobs of one kind share a wheel."""
@@ -229,12 +237,13 @@ def _write_wheel(contents: Mapping[str, bytes], direct: Sequence[Pin], folder: s
     os.makedirs(folder, exist_ok=True)
     path = os.path.join(folder, f"{named}-{VERSION}-{build_tag}-py3-none-any.whl")
     # Stored, not deflated: other versions of zlib deflate to other bytes.
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+    with zipfile.ZipFile(f"{path}.{os.getpid()}", "w", zipfile.ZIP_STORED) as archive:
         for name, content in files.items():
             entry = zipfile.ZipInfo(name, _EARLIEST)
             entry.external_attr = _MODE
             entry.create_system = 3  # Unix, wherever it is built
             archive.writestr(entry, content)
+    os.replace(f"{path}.{os.getpid()}", path)  # another run may be staging the same one
     return path, hashlib.sha256(_read(path)).hexdigest()
 
 

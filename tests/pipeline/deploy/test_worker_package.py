@@ -62,7 +62,17 @@ def test_other_code_or_pins_give_another_wheel(project: Path) -> None:
 
 def test_pip_takes_the_wheel(project: Path, tmp_path: Path) -> None:
     package = built(project)
-    command = [sys.executable, "-m", "pip", "-q", "install", "--no-deps", "--no-index", "--target", tmp_path / "site"]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "-q",
+        "install",
+        "--no-deps",
+        "--no-index",
+        "--target",
+        str(tmp_path / "site"),
+    ]
     subprocess.run([*command, package.wheel], check=True, capture_output=True)
     assert (tmp_path / "site" / "beam_jobs" / "reading.py").read_text() == FILES["beam_jobs/reading.py"]
     about = (tmp_path / "site" / "braid_worker-0.1.0.dist-info" / "METADATA").read_text()
