@@ -3,7 +3,7 @@
 import errno
 import glob
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, BinaryIO, cast
 
@@ -65,6 +65,19 @@ def exists(path: str) -> bool:
         return bool(FileSystems.exists(path))
 
 
+def holds_any(folder: str) -> bool:
+    """Whether any object lies in a folder, however deep."""
+    pattern = f"{folder.rstrip('/')}/**"
+    with _os_errors(folder):
+        return bool(FileSystems.match([pattern], limits=[1])[0].metadata_list)
+
+
+def copy(source: str, target: str) -> None:
+    """Copies within the store."""
+    with _os_errors(source):
+        FileSystems.copy([source], [target])
+
+
 def rename(source: str, target: str) -> None:
     """Copies within the store, then deletes."""
     with _os_errors(source):
@@ -75,6 +88,13 @@ def remove_tree(path: str) -> None:
     """Deletes all objects of a folder, in batches."""
     with _os_errors(path):
         FileSystems.delete([f"{path.rstrip('/')}/"])
+
+
+def remove(paths: Sequence[str]) -> None:
+    """Deletes objects; those that are not there are passed over."""
+    if paths:
+        with _os_errors(paths[0]):
+            FileSystems.delete(list(paths))
 
 
 def checksum(path: str) -> str:

@@ -13,6 +13,7 @@ from typing import BinaryIO
 from beam_jobs.errors import DataError, listed, nearest
 
 PACKAGE_SCHEME = "package://"
+_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -173,6 +174,15 @@ def exists(path: str) -> bool:
     return buckets.exists(path)
 
 
+def is_folder(path: str) -> bool:
+    """Whether there is a folder of that name; in a bucket, whether anything lies in it."""
+    if not is_remote(path):
+        return os.path.isdir(path)
+    from beam_jobs import buckets
+
+    return buckets.holds_any(path)
+
+
 def move(source: str, target: str) -> None:
     """Renames a file, replacing the target. Moving again after success is no error, so retries are safe."""
     if not exists(source) and exists(target):
@@ -220,6 +230,15 @@ def content_digest(path: str) -> str:
         return buckets.checksum(path)
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+
+
+def bytes_digest(path: str) -> str:
+    """BLAKE2b-128 of a file's bytes, in hexadecimal; all of it is read, in a bucket as well."""
+    with open_input(path) as stream:
+        digest = hashlib.blake2b(digest_size=16)
+        while block := stream.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def text_digest(text: str) -> str:

@@ -2,6 +2,8 @@
 
 from tfx.types.artifact import Artifact, Property, PropertyType
 
+from components import bucket_filesystem  # noqa: F401  registers itself: artifacts may lie in buckets
+
 ROWS = Property(type=PropertyType.INT)
 
 

@@ -17,7 +17,7 @@ from beam_jobs import progress
 from beam_jobs.errors import listed, nearest
 from components import tuned_runs
 from components.schema_file.inference_mark import is_untouched
-from pipeline import composition, launching, resuming, run_facts, runs, step_launcher, stores, unfinished
+from pipeline import composition, launching, resuming, roots, run_facts, runs, step_launcher, stores, unfinished
 from pipeline.composition import Composition
 from pipeline.errors import ConfigError, RunError, StepFailedError
 from pipeline.planning import Plan
@@ -140,10 +140,11 @@ class _Launch:
         selection: Selection,
     ) -> None:
         self.pipeline, self.workspace, self.watcher, self.selection = pipeline, workspace, watcher, selection
-        composed = pipeline.compose(workspace.pipeline_root(pipeline.name), workspace.store, beam.options)
+        composed = pipeline.compose(workspace.pipeline_root(pipeline.name, beam.root), workspace.store, beam.options)
         _set_options_of_steps(composed, beam)
         self.compiled: pipeline_pb2.Pipeline = compiler.Compiler().compile(composed)
         self.environment = {**run_facts.of_environment(beam.runner, beam.target), **workspace.facts}
+        self.environment |= roots.facts(workspace, pipeline.name, beam.root)
         nodes = [node.pipeline_node for node in self.compiled.nodes]
         self.upstream = {node.node_info.id: list(node.upstream_nodes) for node in nodes}
         self.modes = modes(selection, self.upstream)

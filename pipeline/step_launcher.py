@@ -20,7 +20,7 @@ from tfx.utils import import_utils
 
 from beam_jobs import storage
 from beam_jobs.errors import BraidError, listed
-from pipeline import caching, runs, stores
+from pipeline import caching, roots, runs, stores
 from pipeline.cache_key import CONTEXT_TYPE, CacheKey, differences
 from pipeline.errors import NotReusableError, RunError, is_disk_full
 from pipeline.launching import RecordingLauncher
@@ -118,6 +118,8 @@ class StepLauncher(RecordingLauncher):
             forbidden = self._reuse is Reuse.FORBIDDEN
             hit, unusable = (None, []) if forbidden else caching.find(connected, context, self._undone())
         facts = {"cache_key": key.digest, "cache": "hit" if hit else "miss", "cache_unusable": "; ".join(unusable)}
+        if hit is None and roots.ROOT in self._facts:
+            facts[roots.FOLDERS] = roots.claimed(_folders(info))
         self._add(info.execution_id, {name: fact for name, fact in facts.items() if fact})
         if hit is not None:
             self._take(prepared, hit)
@@ -260,6 +262,12 @@ class StepLauncher(RecordingLauncher):
                 connected, execution, contexts, output_artifacts=written, output_event_type=pb.Event.PENDING_OUTPUT
             )
         return path
+
+
+def _folders(info: data_types.ExecutionInfo) -> list[str]:
+    """All that an execution may write to."""
+    outputs = [str(artifact.uri) for made in info.output_dict.values() for artifact in made]
+    return [*outputs, _own_folder(info)]
 
 
 def _own_folder(info: data_types.ExecutionInfo) -> str:

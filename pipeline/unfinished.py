@@ -11,7 +11,7 @@ from typing import Any
 import ml_metadata as mlmd
 from ml_metadata.proto import metadata_store_pb2 as pb
 
-from pipeline import interruption, runs, step_launcher, stores
+from pipeline import interruption, roots, runs, step_launcher, stores
 from pipeline.errors import NothingRecordedError, RunError
 from pipeline.workspace import Workspace
 
@@ -51,10 +51,12 @@ def retire(workspace: Workspace, pipeline: str, state: Any = pb.Execution.CANCEL
     failed = [e for e in executions if e.last_known_state in ended and step_launcher.KEPT not in e.custom_properties]
     # First, as it makes room: the disk that holds the store may be full.
     _remove_outputs(workspace.pipeline_root(pipeline), {e.id for e in (*unfinished, *failed)})
+    removed = roots.remove_recorded([*unfinished, *failed])
     for execution in unfinished:
         execution.last_known_state = state
-    if unfinished:
-        stores.open_store(workspace.store, read_only=False).put_executions(unfinished)
+    changed = {e.id: e for e in (*unfinished, *removed)}
+    if changed:
+        stores.open_store(workspace.store, read_only=False).put_executions(list(changed.values()))
     return len(unfinished)
 
 

@@ -9,8 +9,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TextIO
 
+from beam_jobs import storage
 from pipeline.errors import RunError
 from pipeline.store_address import StoreAddress
+
+_ID_LENGTH = 12
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,8 @@ class Workspace:
         """
         store, note = self.store, self._note()
         is_own = store.place == self._own_store.place
+        if is_own and not os.path.exists(self._own_store.path) and os.path.exists(self._ids_path):
+            os.remove(self._ids_path)  # the store was deleted; another counts from one again
         if not note and not is_own and not os.path.exists(self._own_store.path):
             self._write_note({"id": uuid.uuid4().hex, "store": str(store)})
             note = self._note()
@@ -77,9 +82,24 @@ class Workspace:
         """Digests of unchanged source files."""
         return os.path.join(self.folder, "digests.json")
 
-    def pipeline_root(self, name: str) -> str:
-        """The folder of one pipeline's outputs."""
-        return os.path.join(self.folder, name)
+    def pipeline_root(self, name: str, root: str = "") -> str:
+        """The folder of one pipeline's outputs.
+
+        Args:
+          name: the pipeline's.
+          root: a folder that several workspaces may share, local or in a bucket; '' for the workspace itself.
+
+        Raises:
+          RunError: the workspace cannot be written, which is to have an id in that folder.
+        """
+        if not root:
+            return os.path.join(self.folder, name)
+        return "/".join((storage.resolve(root).rstrip("/"), self._make_id(), name))
+
+    def owns_root(self, root: str, name: str) -> bool:
+        """Whether a folder is one that `pipeline_root` gives a pipeline of this workspace."""
+        own = self._id_in_roots
+        return root == self.pipeline_root(name) or (bool(own) and root.endswith(f"/{own}/{name}"))
 
     @contextmanager
     def exclusive(self, name: str) -> Iterator[None]:
@@ -112,6 +132,35 @@ class Workspace:
             return open(path, "a+", encoding="utf-8")
         except OSError as error:
             raise self._not_writable(error) from error
+
+    @property
+    def _ids_path(self) -> str:
+        return os.path.join(self.folder, "ids.json")
+
+    @property
+    def _id_in_roots(self) -> str:
+        """What this workspace's folder is called in a root that others may share; '' where it has none yet."""
+        try:
+            with open(self._ids_path, encoding="utf-8") as file:
+                return _ids(file.read(), file.name).get(os.path.realpath(self.folder), "")
+        except FileNotFoundError:
+            return ""
+
+    def _make_id(self) -> str:
+        """The id in roots, made where there is none.
+
+        Outputs are numbered by the store, and a copy of the workspace goes on with the same numbers: lying elsewhere,
+        it gets another id.
+        """
+        with self._opened(self._ids_path) as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            file.seek(0)
+            ids, here = _ids(file.read(), file.name), os.path.realpath(self.folder)
+            if here not in ids:
+                ids[here] = uuid.uuid4().hex[:_ID_LENGTH]
+                file.truncate(0)
+                file.write(json.dumps(ids, indent=1))
+        return ids[here]
 
     @property
     def _note_path(self) -> str:
@@ -156,3 +205,13 @@ class Workspace:
         return RunError(
             f"The workspace '{self.folder}' cannot be written: {reason}.", "Name another with --workspace DIR."
         )
+
+
+def _ids(text: str, path: str) -> dict[str, str]:
+    try:
+        return {str(folder): str(id_) for folder, id_ in json.loads(text or "{}").items()}
+    except (ValueError, AttributeError) as error:
+        raise RunError(
+            f"'{path}', which tells the workspace's folder in buckets, cannot be read: {error}.",
+            "Restore it from a backup; without it, the next run makes another.",
+        ) from error

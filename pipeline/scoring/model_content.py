@@ -62,12 +62,10 @@ def check_folder(found: FoundModel, folder: str) -> None:
     """
     if not storage.is_remote(folder) and not os.path.isdir(folder):
         raise RunError(f"The folder of {found.title} is gone: '{folder}'.", _instead(found, folder))
-    if found.digest:
-        is_same = folder_digest(folder).digest == found.digest
-    elif found.pushed_digest and folder != found.model.uri:
+    if found.pushed_digest and folder != found.model.uri:
         is_same = serving_folder.digest_of(folder) == found.pushed_digest
     else:
-        is_same = True
+        is_same = not found.digest or folder_digest(folder).digest == found.digest
     if not is_same:
         raise RunError(
             f"The folder of {found.title}, '{folder}', is not what was recorded: {_altered(found, folder)}.",

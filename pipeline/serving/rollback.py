@@ -8,14 +8,13 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import ml_metadata as mlmd
 from ml_metadata.proto import metadata_store_pb2 as pb
 
 from beam_jobs.errors import listed
 from components import serving_folder
-from components.serving_folder import Withdrawal
+from components.serving_folder import Root, Withdrawal
 from components.withdrawn_models import MODEL_DIGEST, PUT_BACK, PUT_BACK_DIGEST, ROLLBACK, WITHDRAWN
 from pipeline import property_values, stores
 from pipeline.errors import RunError
@@ -53,8 +52,8 @@ class _Swap:
     target: Version
 
     @property
-    def root(self) -> Path:
-        return Path(self.target.folder)
+    def root(self) -> Root:
+        return serving_folder.root_of(self.target.folder)
 
 
 def roll_back(workspace: Workspace, model: str, to: str, why: str, by: str) -> RolledBack:
@@ -215,5 +214,5 @@ def _settle(store: mlmd.MetadataStore, name: str) -> None:
     for record in store.get_executions_by_type(ROLLBACK):
         told = plain(record.custom_properties)
         if record.last_known_state in _UNDER_WAY and told.get("pipeline") == name:
-            now = serving_folder.named(Path(str(told.get("folder"))))
+            now = serving_folder.named(serving_folder.root_of(str(told.get("folder"))))
             _end(store, record.id, now == told.get("put_back_version"), "It was cut off.")
