@@ -1,7 +1,7 @@
 """What a running job tells whoever watches: rows so far, and the error that ended it.
 
 On the in-process runner the watcher sits in the same process and hears at once. On remote workers nobody
-listens; there the same counts travel as Beam counters.
+listens; there the same counts travel as Beam counters, and whoever waits for the job tells them on.
 """
 
 import threading
@@ -17,7 +17,12 @@ from beam_jobs.worker_errors import HINT
 
 @dataclass(frozen=True)
 class Progress:
-    """Rows that one chunk added, or, from an ML step, a word on how far it is."""
+    """Rows that one chunk added, or, from an ML step, a word on how far it is.
+
+    Attributes:
+      note: how far it is; the next one takes its place.
+      line: something that stays to be read, such as an error that was got over.
+    """
 
     read: int = 0
     rejected: int = 0
@@ -25,6 +30,7 @@ class Progress:
     chunks: int = 0
     expected: int = 0
     note: str = ""
+    line: str = ""
 
 
 Listener = Callable[[Progress], None]
@@ -37,20 +43,21 @@ def advance(job: str, step: Progress) -> None:
     """Adds a chunk's rows to the job's Beam counters and tells the listeners."""
     for name in ("read", "rejected", "written", "chunks"):
         Metrics.counter(job, name).inc(getattr(step, name))
-    _tell(step)
+    told(step)
 
 
 def expect(rows: int) -> None:
     """Tells the listeners how many rows the job will read, so that they can tell the time left."""
-    _tell(Progress(expected=rows))
+    told(Progress(expected=rows))
 
 
 def note(text: str) -> None:
     """Tells the listeners how far an ML step is, for example `round 40 of 500, eval auc 0.701`."""
-    _tell(Progress(note=text))
+    told(Progress(note=text))
 
 
-def _tell(step: Progress) -> None:
+def told(step: Progress) -> None:
+    """Tells the listeners of progress that was counted elsewhere, such as by workers of a service."""
     with _lock:
         listeners = list(_listeners)
     for listener in listeners:

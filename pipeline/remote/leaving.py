@@ -1,9 +1,11 @@
 """How a process ends that has left its job running at the service."""
 
 DETACHED = "it was to be left as soon as it is submitted"
+UNREACHABLE = 75
+"""Exit code of a process that lost its service: the shell's for what may do well later."""
 
 
-class LeftRunning(BaseException):  # noqa: N818  no error: the job goes on
+class LeftRunning(BaseException):
     """The job goes on without this process, and another one can take it up: nothing has failed.
 
     No `Exception`, so that nobody takes it for the end of the step on its way out.

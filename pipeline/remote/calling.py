@@ -1,0 +1,125 @@
+"""Calls of a service in the cloud: what is passing is waited out, what stays broken is told in words."""
+
+import random
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from pipeline.remote import refusals
+from pipeline.remote.errors import JobNotFoundError, NotReachableError
+
+PATIENCE_SECONDS = 60.0
+"""How long a call is repeated before the service is taken for unreachable."""
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
+NOT_FOUND_PAUSES = 3
+"""The service may not know a job for some seconds after it has told its id."""
+
+_PASSING_CODES = (408, 429, 500, 502, 503, 504)
+_EXPIRED = ("invalid_grant", "Reauthentication is needed", "invalid authentication credentials")
+LOGIN = (
+    "`gcloud auth application-default login` renews your own credentials; of a service account, "
+    "GOOGLE_APPLICATION_CREDENTIALS names the key's file."
+)
+
+Answer = TypeVar("Answer")
+
+
+def silent(_: str) -> None:
+    """Nobody is told."""
+
+
+def patiently(
+    call: Callable[[], Answer],
+    doing: str,
+    account: Callable[[], str] = str,
+    patience: float = PATIENCE_SECONDS,
+    tell: Callable[[str], None] = silent,
+    passing: Callable[[Exception], bool] | None = None,
+) -> Answer:
+    """What a call answers; one that fails of what is passing is repeated, after pauses that grow.
+
+    Args:
+      call: is called until it answers.
+      doing: what it does, in words: `look after job 2026-11`.
+      account: says whose credentials it has, for the message.
+      patience: seconds after which it is given up.
+      tell: hears, in words, that it is waited.
+      passing: which errors are passing, in place of `is_passing`.
+
+    Raises:
+      NotReachableError: the service cannot be reached, or refuses; JobNotFoundError if there is no such thing.
+    """
+    began, pause, not_found = time.monotonic(), FIRST_PAUSE, 0
+    while True:
+        try:
+            return call()
+        except NotReachableError:
+            raise
+        except Exception as error:
+            code = code_of(error)
+            not_found += code == 404
+            again = not_found <= NOT_FOUND_PAUSES if code == 404 else (passing or is_passing)(error)
+            if not again or time.monotonic() - began + pause > patience:
+                raise _worded(error, doing, account, time.monotonic() - began) from error
+            tell(f"Dataflow does not answer ({short(error)}): asking again")
+        time.sleep(pause * random.uniform(0.5, 1))
+        pause = min(2 * pause, LONGEST_PAUSE)
+
+
+def is_passing(error: Exception) -> bool:
+    """Whether the same call may do well a little later."""
+    from google.auth import exceptions
+    from requests import exceptions as requests_exceptions
+
+    if _is_expired(error):
+        return False
+    if (code := code_of(error)) is not None:
+        return code in _PASSING_CODES
+    if isinstance(error, exceptions.GoogleAuthError):
+        return isinstance(error, exceptions.TransportError) or bool(getattr(error, "retryable", False))
+    broken = (
+        requests_exceptions.ConnectionError,
+        requests_exceptions.Timeout,
+        requests_exceptions.ChunkedEncodingError,
+    )
+    return isinstance(error, (ConnectionError, TimeoutError, *broken))
+
+
+def code_of(error: BaseException) -> int | None:
+    """The HTTP status that an error of Google's libraries stands for."""
+    code = getattr(error, "code", None)
+    return int(code) if isinstance(code, int) else None
+
+
+def short(error: BaseException) -> str:
+    """An error in some words: the status, or the kind of a broken connection."""
+    code = code_of(error)
+    return str(code) if code is not None else type(error).__name__
+
+
+def _is_expired(error: BaseException) -> bool:
+    from google.auth import exceptions
+
+    refused = isinstance(error, exceptions.RefreshError) and not getattr(error, "retryable", False)
+    return refused or code_of(error) == 401 or any(sign in str(error) for sign in _EXPIRED)
+
+
+def _worded(error: Exception, doing: str, account: Callable[[], str], seconds: float) -> NotReachableError:
+    text = refusals.plain(str(getattr(error, "message", "") or error))
+    if _is_expired(error):
+        return NotReachableError(f"Google Cloud does not take these credentials (to {doing}): {text}", LOGIN)
+    if code_of(error) == 404:
+        return JobNotFoundError(f"Google Cloud knows nothing of what it was asked to {doing}: {text}", _WHERE)
+    if code_of(error) == 403:
+        refused = refusals.of_permission(text, account())
+        hint = refused.hint if refused else f"Which role allows it: {refusals.ROLES_PAGE}"
+        return NotReachableError(f"{account()} may not {doing}: {text}", hint)
+    if is_passing(error):
+        told = f"Google Cloud has not answered for {seconds:.0f} seconds (to {doing}): {text}"
+        return NotReachableError(told, "See whether this machine is online, and https://status.cloud.google.com.")
+    return NotReachableError(f"Google Cloud refuses to {doing}: {text}", _WHERE)
+
+
+_WHERE = (
+    "See that `project` and `region` of the target are right, and that the job is no older than the service keeps it."
+)
