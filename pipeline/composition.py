@@ -30,13 +30,13 @@ class Composition:
     schema_file: str = ""
 
 
-def of_plan(plan: Plan) -> Composition:
-    """The pipeline of a checked configuration."""
+def of_plan(plan: Plan, command: str = "") -> Composition:
+    """The pipeline of a checked configuration; `command` is what asks for it again."""
     config = plan.loaded.config
     return Composition(
         name=config.name,
         compose=lambda root, store, beam_args: graph.compose(plan, root, store, beam_args),
-        facts=run_facts.of_configuration(plan.loaded),
+        facts={**run_facts.of_configuration(plan.loaded), "command": run_facts.without_credentials(command)},
         spellings={name: run_facts.without_credentials(source.path) for name, source in config.sources.items()},
         schema_file=plan.schema_file,
     )

@@ -1,21 +1,26 @@
 """What people see of a plan, of a run as it goes, and of a run that is over."""
 
 import dataclasses
+import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
+import click
 from rich.console import Console
 from rich.live import Live
 from rich.markup import escape
 from rich.text import Text
 
 from beam_jobs.progress import Progress
+from pipeline import interruption
 from pipeline.planning import Plan
 from pipeline.runs import Run, Step
 from pipeline.summary import candidate_rows, decision_lines, feature_rows, metric_rows, warnings
 from pipeline.terminal import MARKS, ledger_words, table
+
+_LEAVE_OR_CANCEL = click.Choice(["leave", "cancel"])
 
 
 class LiveWatcher:
@@ -35,17 +40,34 @@ class LiveWatcher:
         """Prints it."""
         self.console.print(escape(text), style="yellow", soft_wrap=True)
 
+    def leaves(self, step: str, link: str) -> bool:
+        """Asks on a terminal; elsewhere nobody answers, and nothing that was paid for is thrown away unasked."""
+        self.note(f"The service goes on with step '{step}' ({link}).")
+        if not (self.console.is_terminal and sys.stdin.isatty()):
+            return True
+        with interruption.asking():
+            try:
+                return click.prompt("Leave it running, or cancel it?", type=_LEAVE_OR_CANCEL, default="leave") == "leave"
+            except (click.Abort, KeyboardInterrupt):
+                return True
+
     @contextmanager
     def step(self, name: str) -> Iterator[Callable[[Progress], None]]:
-        """Shows rows, rejects, rate and time left while the step runs."""
+        """Shows rows, rejects, rate and time left while the step runs; lines that stay are printed above."""
         state = _RunningStep(name, self.width)
+
+        def hear(progress: Progress) -> None:
+            state.add(progress)
+            if progress.line:
+                self.note(f"  {progress.line}")
+
         live = (
             Live(state, console=self.console, refresh_per_second=8, transient=True)
             if self.console.is_terminal
             else nullcontext()
         )
         with live:
-            yield state.add
+            yield hear
 
     def finished(self, name: str, step: Step, before: bool = False) -> None:
         """Prints the step's last line."""

@@ -52,6 +52,13 @@ def uninterrupted() -> Iterator[None]:
 
 
 @contextmanager
+def asking() -> Iterator[None]:
+    """Around a question after a signal: another Ctrl-C is an answer, a KeyboardInterrupt."""
+    with _handled_by(signal.default_int_handler):
+        yield
+
+
+@contextmanager
 def _handled_by(handler: Callable[[int, FrameType | None], Any] | signal.Handlers) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread may set handlers, and only it is interrupted

@@ -14,6 +14,9 @@ from pipeline.loading import Loaded
 Facts = Mapping[str, str | int | float]
 """Properties of an execution or a context by name."""
 
+KEPT = "traceback"
+"""The property of a failed execution, with the path of its traceback, that says that its outputs are kept."""
+
 PROJECT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _USER_INFO = re.compile(r"(?<=://)[^/?#\s'\"@]*@")
 

@@ -8,21 +8,23 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Protocol
 
 from tfx.dsl.compiler import compiler, constants
-from tfx.dsl.components.base.base_beam_component import BaseBeamComponent
-from tfx.orchestration.pipeline import Pipeline
 from tfx.orchestration.portable import runtime_parameter_utils
 from tfx.proto.orchestration import pipeline_pb2
 
 from beam_jobs import progress
-from beam_jobs.errors import listed, nearest
 from components import tuned_runs
 from components.schema_file.inference_mark import is_untouched
 from pipeline import composition, launching, resuming, roots, run_facts, runs, step_launcher, stores, unfinished
 from pipeline.composition import Composition
-from pipeline.errors import ConfigError, RunError, StepFailedError
+from pipeline.errors import NothingRecordedError, RunError, StepFailedError
+from pipeline.interruption import Interrupted
 from pipeline.planning import Plan
+from pipeline.remote import left_jobs
+from pipeline.remote.recorded_job import RecordedJob, unfinished_jobs
+from pipeline.remote.step_launcher import RemoteStep, RemoteStepLauncher
 from pipeline.selection import Mode, Selection, modes
 from pipeline.step_launcher import Reuse
+from pipeline.targets import placing
 from pipeline.targets.beam_options import Placement, here
 from pipeline.workspace import Workspace
 
@@ -50,6 +52,9 @@ class Watcher(Protocol):
     def note(self, text: str) -> None:
         """Something that the user would not expect."""
 
+    def leaves(self, step: str, link: str) -> bool:
+        """Asked when the process is told to stop while a service does the step's job: whether the job goes on without it."""
+
 
 def run(
     plan: Plan,
@@ -57,14 +62,23 @@ def run(
     watcher: Watcher,
     place: Placement | None = None,
     selection: Selection = WHOLE,
+    command: str = "",
 ) -> runs.Run:
     """Runs the steps of the plan, a checked configuration; see `run_composed`.
+
+    Args:
+      plan: what is run.
+      workspace: where outputs and metadata go.
+      watcher: hears of progress.
+      place: where the Beam jobs are done; here unless given.
+      selection: which steps, and whether to go on with an earlier run.
+      command: what asks for it again, for the record.
 
     Raises:
       StepError: parameters of an earlier run are to be reused, and are not there.
     """
     _check_reuse(plan, workspace)
-    return run_composed(composition.of_plan(plan), workspace, watcher, place, selection)
+    return run_composed(composition.of_plan(plan, command), workspace, watcher, place, selection)
 
 
 def _check_reuse(plan: Plan, workspace: Workspace) -> None:
@@ -102,9 +116,36 @@ def run_composed(
     with workspace.exclusive(name), unfinished.none_left(workspace, name), schema:
         unfinished.retire(workspace, name)
         beam = place or here()
+        jobs = unfinished_jobs(workspace, name)
+        if jobs and (left := _go_on_waiting(pipeline, workspace, watcher, beam, selection, jobs[0])):
+            return left
         if selection.resume:
             return _resume(pipeline, workspace, watcher, beam, selection)
         return _Launch(pipeline, workspace, watcher, beam, selection).every_step()
+
+
+def _go_on_waiting(
+    pipeline: Composition,
+    workspace: Workspace,
+    watcher: Watcher,
+    beam: Placement,
+    selection: Selection,
+    job: RecordedJob,
+) -> runs.Run | None:
+    """Takes up a job that an earlier process left at a service, and goes on with its run; None where it is given up.
+
+    Raises:
+      RunError: what is to run now is not what the job does, and it is still being done.
+    """
+    launch = _Launch(pipeline, workspace, watcher, beam, selection)
+    why_not = "another run is to be resumed" if selection.resume not in ("", "latest", job.run) else ""
+    why_not = why_not or launch.take_up(resuming.find(workspace, pipeline.name, job.run), job)
+    if why_not:
+        left_jobs.give_up(job, why_not)
+        unfinished.retire(workspace, pipeline.name, given_up=job.execution)
+        return None
+    watcher.note(f"Run {job.run} was left while {job.title} was under way: going on with it.")
+    return launch.every_step()
 
 
 def _resume(
@@ -140,8 +181,10 @@ class _Launch:
         selection: Selection,
     ) -> None:
         self.pipeline, self.workspace, self.watcher, self.selection = pipeline, workspace, watcher, selection
+        self.beam = beam
+        self.left: RecordedJob | None = None
         composed = pipeline.compose(workspace.pipeline_root(pipeline.name, beam.root), workspace.store, beam.options)
-        _set_options_of_steps(composed, beam)
+        self.workers = placing.place_jobs(composed, beam, workspace.folder, _known_types(workspace))
         self.compiled: pipeline_pb2.Pipeline = compiler.Compiler().compile(composed)
         self.environment = {**run_facts.of_environment(beam.runner, beam.target), **workspace.facts}
         self.environment |= roots.facts(workspace, pipeline.name, beam.root)
@@ -154,11 +197,16 @@ class _Launch:
         self.finished: dict[str, runs.Step] = {}
         self._begin(_run_name(pipeline.name))
 
-    def take_up(self, earlier: runs.Run) -> str:
-        """Makes this launch go on with an earlier run, if that can be; else returns why it cannot."""
+    def take_up(self, earlier: runs.Run, job: RecordedJob | None = None) -> str:
+        """Makes this launch go on with an earlier run, and wait for its job, if that can be; else returns why it cannot."""
         self._begin(earlier.name)
         self.earlier, self.finished = earlier, {step.name: step for step in earlier.steps if step.ended_well}
-        reason = resuming.changed(earlier, {step: self._launcher(step) for step in self.by_name}, self.upstream)
+        launchers = {step: self._launcher(step) for step in self.by_name}
+        reason = resuming.changed(earlier, launchers, self.upstream)
+        if job is not None and not reason:
+            waiting = earlier.step(job.step)
+            reason = left_jobs.cannot_wait(job, waiting, launchers.get(job.step), self.beam.service)
+            self.left = job
         forced = [name for name, step in self.finished.items() if self._is_to_run_again(step)]
         return reason or (f"'{forced[0]}' had finished and is to run again" if forced else "")
 
@@ -193,18 +241,29 @@ class _Launch:
         self.by_name = {node.pipeline_node.node_info.id: node.pipeline_node for node in self.ir.nodes}
 
     def _launcher(self, step: str) -> step_launcher.StepLauncher:
-        facts = {**self.environment, **_step_facts(self.pipeline, self.run, step)}
+        facts = {**self.environment, **_step_facts(self.pipeline, self.run, step), **self.workers.get(step, {})}
         mode = self.modes[step]
         if mode is Mode.FORCE:
             facts["forced"] = self.selection.forcing
-        return step_launcher.launcher(self.ir, self.by_name[step], facts, self.workspace.store, REUSE[mode], self.code)
+        node, reuse = self.by_name[step], REUSE[mode]
+        if self.beam.service and step in self.workers:
+            left = self.left if self.left and self.left.step == step else None
+            remote = RemoteStep(self.beam.service, self.pipeline.name, self.run, step, self.beam.detached, left)
+            arguments = step_launcher.of_node(self.ir, node, self.workspace.store)
+            return RemoteStepLauncher(remote, facts, reuse, self.code, **arguments)
+        return step_launcher.launcher(self.ir, node, facts, self.workspace.store, reuse, self.code)
 
     def _one(self, step: str) -> None:
-        with self.watcher.step(step) as listener, progress.listening(listener):
-            try:
-                self._launcher(step).launch()
-            except Exception as error:
-                raise StepFailedError(step, self.run, error) from error
+        launcher = self._launcher(step)
+        try:
+            with self.watcher.step(step) as listener, progress.listening(listener):
+                launcher.launch()
+        except Exception as error:
+            raise StepFailedError(step, self.run, error) from error
+        except Interrupted as stop:
+            if isinstance(launcher, RemoteStepLauncher):
+                launcher.interrupted(stop, self.watcher.leaves)
+            raise
         record = runs.find_run(stores.open_store(self.workspace.store), self.run).step(step)
         if record is None or not record.ended_well:
             raise RunError(
@@ -214,20 +273,11 @@ class _Launch:
         self.watcher.finished(step, record)
 
 
-def _set_options_of_steps(composed: Pipeline, place: Placement) -> None:
-    """Gives the target's own options to the steps that it names.
-
-    Raises:
-      ConfigError: there is no such step, or it runs no Beam job.
-    """
-    jobs = {node.id: node for node in composed.components if isinstance(node, BaseBeamComponent)}
-    for step, options in place.steps.items():
-        if step not in jobs:
-            raise ConfigError(
-                f"The target '{place.target}' has options for '{step}', which is no step with a Beam job.{nearest(step, jobs)}",
-                f"Steps with a Beam job: {listed(jobs, 30)}.",
-            )
-        jobs[step].with_beam_pipeline_args(list(options))
+def _known_types(workspace: Workspace) -> list[str]:
+    try:
+        return [kind.name for kind in stores.open_store(workspace.store).get_execution_types()]
+    except NothingRecordedError:
+        return []
 
 
 def _step_facts(pipeline: Composition, run_name: str, step: str) -> dict[str, str]:

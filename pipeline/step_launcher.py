@@ -24,13 +24,11 @@ from pipeline import caching, roots, runs, stores
 from pipeline.cache_key import CONTEXT_TYPE, CacheKey, differences
 from pipeline.errors import NotReusableError, RunError, is_disk_full
 from pipeline.launching import RecordingLauncher
-from pipeline.run_facts import Facts, without_credentials
+from pipeline.run_facts import KEPT, Facts, without_credentials
 from pipeline.step_code import StepCode
 from pipeline.store_address import StoreAddress
 
 TRACEBACK = "traceback.txt"
-KEPT = "traceback"
-"""The property of a failed execution, with the path of its traceback, that says that its outputs are kept."""
 EDITED = "code_edited"
 """The property of an execution whose code was edited while it ran."""
 
@@ -61,18 +59,20 @@ def launcher(
       reuse: whether it may come from the cache.
       code: that of the run's steps; read now unless given.
     """
+    return StepLauncher(facts, reuse, code or StepCode(), **of_node(ir, node, store))
+
+
+def of_node(ir: pipeline_pb2.Pipeline, node: pipeline_pb2.PipelineNode, store: StoreAddress) -> dict[str, Any]:
+    """What TFX's launcher wants to know of a node of a compiled pipeline."""
     deployment = runner_utils.extract_local_deployment_config(ir)
-    return StepLauncher(
-        facts,
-        reuse,
-        code or StepCode(),
-        pipeline_node=node,
-        mlmd_connection=metadata.Metadata(stores.connection_config(store, read_only=False)),
-        pipeline_info=ir.pipeline_info,
-        pipeline_runtime_spec=ir.runtime_spec,
-        executor_spec=runner_utils.extract_executor_spec(deployment, node.node_info.id),
-        custom_driver_spec=runner_utils.extract_custom_driver_spec(deployment, node.node_info.id),
-    )
+    return {
+        "pipeline_node": node,
+        "mlmd_connection": metadata.Metadata(stores.connection_config(store, read_only=False)),
+        "pipeline_info": ir.pipeline_info,
+        "pipeline_runtime_spec": ir.runtime_spec,
+        "executor_spec": runner_utils.extract_executor_spec(deployment, node.node_info.id),
+        "custom_driver_spec": runner_utils.extract_custom_driver_spec(deployment, node.node_info.id),
+    }
 
 
 def executor_path(spec: Any) -> str:
@@ -206,11 +206,14 @@ class StepLauncher(RecordingLauncher):
     def _execute(self, execution_info: data_types.ExecutionInfo) -> execution_result_pb2.ExecutorOutput:
         """TFX's `_run_executor`, but for the deletion of what a failing step has written."""
         outputs_utils.make_output_dirs(execution_info.output_dict)
-        output = self._executor_operator.run_executor(execution_info)
+        output = self._run(execution_info)
         if output.execution_result.code:
             raise RunError(f"The executor gave up: {output.execution_result.result_message}")
         caching.describe(execution_info.output_dict, output)
         return output
+
+    def _run(self, info: data_types.ExecutionInfo) -> execution_result_pb2.ExecutorOutput:
+        return self._executor_operator.run_executor(info)
 
     def _publish_successful_execution(
         self,

@@ -13,10 +13,13 @@ from rich.markup import escape
 from pipeline import interruption
 from pipeline.cli.lazy import LazyGroup
 from pipeline.errors import explain
+from pipeline.remote.leaving import LeftRunning
 
 COMMANDS = {
     "run": "Run a pipeline.",
     "check": "Check a configuration without running it.",
+    "attach": "Go on waiting for a job that was left at a service.",
+    "cancel": "Cancel the job that a run waits for at a service.",
     "runs": "List past runs.",
     "show": "Show one run: steps, ledgers, features, metrics, places.",
     "report": "Write the report on one run: a page with its models, metrics and explanations.",
@@ -44,7 +47,10 @@ def braid(context: click.Context, debug: bool) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Entry point of the console script; exits 0, 1 on an error, 2 on wrong usage, 130 on Ctrl-C, 143 on SIGTERM."""
+    """Entry point of the console script.
+
+    Exits 0, 1 on an error, 2 on wrong usage, 130 on Ctrl-C, 143 on SIGTERM.
+    """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in arguments
     if debug:  # accepted before and after the command's name
@@ -55,6 +61,9 @@ def main(arguments: list[str] | None = None) -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
+    except LeftRunning as left:
+        _tell(str(left), f"{left.hint}\n{left.link}".strip(), title="Left running.")
+        _exit(left.exit_code)
     except (click.Abort, KeyboardInterrupt) as stop:
         _tell("Finished steps are kept: the same command goes on from there.", title="Stopped.")
         _exit(getattr(stop, "exit_code", 130))

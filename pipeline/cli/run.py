@@ -1,5 +1,6 @@
 """`braid run`."""
 
+import dataclasses
 import os
 import shlex
 from dataclasses import dataclass
@@ -31,8 +32,19 @@ class Asked:
     first: str
     last: str
     only: str
+    detach: bool
     as_json: bool
     verbose: bool
+
+    @property
+    def command(self) -> str:
+        """The command that asks for the same run from wherever."""
+        config, *overlays = (os.path.abspath(path) for path in (self.config, *self.overlays))
+        target = os.path.abspath(self.target) if os.path.isfile(self.target) else self.target
+        workspace = self.workspace if self.workspace == ".braid" else os.path.abspath(self.workspace)
+        asked = dataclasses.replace(self, config=config, overlays=tuple(overlays), target=target, workspace=workspace)
+        workers = ["--workers", str(self.workers)] if self.workers else []
+        return shlex.join(["braid", "run", config, *asked.again, *workers])
 
     @property
     def again(self) -> list[str]:
@@ -66,6 +78,11 @@ class Asked:
 )
 @click.option("--to", "last", metavar="STEP", default="", help="Run no step but this one and those that it depends on.")
 @click.option("--only", metavar="STEP", default="", help="Run this step alone; the others come from the cache.")
+@click.option(
+    "--detach",
+    is_flag=True,
+    help="Leave a service's job as soon as it is submitted; `braid attach` goes on from there.",
+)
 @options.as_json
 @click.option("--verbose", is_flag=True, help="Let TFX and Beam log.")
 def command(**given: Any) -> None:
@@ -93,7 +110,7 @@ def _run(asked: Asked, console: "Console", shows_all: bool) -> "Run":
     from pipeline.targets import loading as targets
     from pipeline.workspace import Workspace
 
-    on = targets.placement_of(asked.target, asked.assignments, asked.workers)
+    on = targets.placement_of(asked.target, asked.assignments, asked.workers, asked.detach)
     loaded = loading.load(asked.config, asked.overlays, targets.others(asked.assignments))
     place = Workspace(os.path.abspath(asked.workspace), asked.store).create()
     stores.check_writable(place.store)
@@ -103,7 +120,7 @@ def _run(asked: Asked, console: "Console", shows_all: bool) -> "Run":
     selection = Selection(asked.resume, asked.first, asked.last, asked.only)
     try:
         with quiet.worker_tracebacks_held(shows_all):
-            return runner.run(plan, place, display.LiveWatcher(console, asked.config), on, selection)
+            return runner.run(plan, place, display.LiveWatcher(console, asked.config), on, selection, asked.command)
     except StepFailedError as error:
         if not isinstance(error.cause, NotReusableError):  # the step itself failed
             error.hint += _next_commands(asked, error, selection.options)

@@ -28,6 +28,7 @@ class Placement:
       steps: more of them, by step.
       root: the folder that outputs go to, local or in a bucket; '' for the workspace.
       service: Dataflow, where jobs go there: workers get a wheel, and jobs outlive this process.
+      detached: whether to leave a service's job as soon as it is submitted.
     """
 
     target: str
@@ -36,6 +37,7 @@ class Placement:
     steps: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     root: str = ""
     service: Dataflow | None = None
+    detached: bool = False
 
 
 def placement(name: str, target: AnyTarget) -> Placement:

@@ -1,5 +1,6 @@
 """From `--target NAME` and `--set key=value` to where Beam jobs are done."""
 
+import dataclasses
 import os
 from collections.abc import Sequence
 
@@ -19,22 +20,29 @@ FOLDER = os.path.join(PROJECT, "configs", "targets")
 _KEYS = frozenset(key for model in RUNNERS.values() for key in model.model_fields)
 
 
-def placement_of(name: str, assignments: Sequence[str] = (), workers: int = 0) -> Placement:
+def placement_of(name: str, assignments: Sequence[str] = (), workers: int = 0, detached: bool = False) -> Placement:
     """A target in Beam's words: one of `configs/targets`, or a file of the user's own.
 
     Args:
       name: `portable`, or the path of a YAML file.
       assignments: `key=value`; those whose key is a target's are laid over the file, `others` are left alone.
       workers: of a job; the target's where 0.
+      detached: whether to leave jobs as soon as they are submitted, where they outlive this process.
 
     Raises:
       ConfigError: there is no such target, or something in it is wrong.
     """
     own = [text for text in assignments if _is_own(text)]
-    if name == LOCAL and not own:
+    if name == LOCAL and not own and not detached:
         return here(workers)
     target = load(name, [*own, *([f"workers={workers}"] if workers else [])])
-    return placement(os.path.splitext(os.path.basename(name))[0], target)
+    place = placement(os.path.splitext(os.path.basename(name))[0], target)
+    if detached and place.service is None:
+        raise ConfigError(
+            f"Jobs on the target '{place.target}' end with this process: there is nothing to leave.",
+            "Leave --detach out, or name a target of a service: --target dataflow.",
+        )
+    return dataclasses.replace(place, detached=detached)
 
 
 def others(assignments: Sequence[str]) -> tuple[str, ...]:

@@ -1,0 +1,244 @@
+"""`braid run --target dataflow` against the service on loopback: the same results, records, and what becomes of a job that is left."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sales_project import SALES, Project, contents, latest, ledgers, states
+
+from cloud.loopback_cloud import Cloud
+from cloud.misbehaviour import FailsHalfWay, WorkerKilled, WorkersComeLate
+from pipeline import runs, stores
+from pipeline.cli.main import main
+from pipeline.workspace import Workspace
+
+pytestmark = pytest.mark.long
+JOBS = ("sales", "orders", "statistics", "evaluate")
+
+
+@pytest.fixture
+def project(tmp_path: Path, cloud: Cloud) -> Project:
+    """The sales, in the bucket, and a configuration that reads them there."""
+    made = Project(tmp_path / "project")
+    path = cloud.bucket.put("in/sales.csv", SALES)
+    made.configure(("path: sales.csv", f"path: '{path}'"))
+    return made
+
+
+def target(cloud: Cloud) -> list[str]:
+    own = {"project": "test", "bucket": cloud.bucket.name, "endpoint": cloud.service.address, "max_workers": "2"}
+    return ["--target", "dataflow", *(word for key, value in own.items() for word in ("--set", f"{key}={value}"))]
+
+
+def run(project: Project, *more: str, workspace: str = "ws") -> runs.Run:
+    main(["run", str(project.folder / "sales.yaml"), *more, "--workspace", str(project.folder / workspace)])
+    return latest(project.folder / workspace)
+
+
+def braid(*words: str) -> int:
+    """The exit code."""
+    try:
+        main(list(words))
+    except SystemExit as end:
+        return int(str(end.code or 0))
+    return 0
+
+
+def test_a_run_there_is_the_run_here(project: Project, cloud: Cloud) -> None:
+    here = run(project, workspace="here")
+    there = run(project, *target(cloud))
+    assert contents(there) == contents(here)
+    assert ledgers(there) == ledgers(here)
+    assert len(cloud.service.jobs) == len(JOBS)
+    for step in there.steps:
+        twin = here.step(step.name)
+        assert twin is not None
+        if step.name in JOBS:
+            job = next(job for job in cloud.service.jobs.values() if job.id == step.properties["job_id"])
+            assert job.state == "JOB_STATE_DONE"
+            assert step.properties["job_name"] == job.name
+            assert (step.properties["target"], step.properties["runner"]) == ("dataflow", "DataflowRunner")
+            assert step.properties["job_link"].endswith(f"/us-central1/{job.id}?project=test")
+            assert step.properties["worker_hours"] > 0
+            assert step.properties["worker_wheel"] in job.staged
+            assert {"pipeline": "sales", "run": there.name.lower(), "step": step.name} == job.request["labels"]
+            assert step.properties["counters"] == twin.properties["counters"]
+            assert len(json.loads(step.properties["io_sinks"])) == len(json.loads(twin.properties["io_sinks"]))
+        for outputs in step.outputs.values() if not step.is_resolver else ():
+            assert [output.uri.startswith(cloud.bucket.url) for output in outputs] == [True] * len(outputs)
+
+
+def test_a_second_run_submits_nothing(project: Project, cloud: Cloud) -> None:
+    run(project, *target(cloud))
+    jobs = list(cloud.service.jobs)
+    again = run(project, *target(cloud))
+    assert set(states(again).values()) == {"CACHED"}
+    assert list(cloud.service.jobs) == jobs
+
+
+def test_a_detached_job_is_attached_to(project: Project, cloud: Cloud) -> None:
+    late = WorkersComeLate()
+    cloud.service.misbehave(late)
+    words = ["run", str(project.folder / "sales.yaml"), *target(cloud), "--workspace", str(project.workspace)]
+    assert braid(*words, "--detach") == 0
+    left = latest(project.workspace)
+    assert states(left) == {"sales": "RUNNING"}
+    late.come.set()
+    cloud.service.misbehave()
+    assert braid("attach", "--workspace", str(project.workspace)) == 0
+    after = latest(project.workspace)
+    assert after.name == left.name and set(states(after).values()) == {"COMPLETE"}
+    assert len(cloud.service.jobs) == len(JOBS)
+
+
+def test_a_job_that_is_left_is_cancelled(project: Project, cloud: Cloud, capsys: pytest.CaptureFixture[str]) -> None:
+    cloud.service.misbehave(WorkersComeLate())
+    words = ["run", str(project.folder / "sales.yaml"), *target(cloud), "--workspace", str(project.workspace)]
+    assert braid(*words, "--detach") == 0
+    assert "braid attach" in capsys.readouterr().err
+    assert braid("cancel", "--workspace", str(project.workspace)) == 0
+    assert cloud.service.job.state == "JOB_STATE_CANCELLED"
+    assert states(latest(project.workspace)) == {"sales": "CANCELED"}
+    assert braid("cancel", "--workspace", str(project.workspace)) == 1
+    assert "waits for no job" in capsys.readouterr().err
+    cloud.service.misbehave()
+    assert braid(*words) == 0
+    assert set(states(latest(project.workspace)).values()) == {"COMPLETE"}
+
+
+def test_a_job_that_is_left_is_not_run_over(project: Project, cloud: Cloud, capsys: pytest.CaptureFixture[str]) -> None:
+    """Another query, another place: while the job is under way nothing touches its outputs."""
+    late = WorkersComeLate()
+    cloud.service.misbehave(late)
+    words = ["run", str(project.folder / "sales.yaml"), *target(cloud), "--workspace", str(project.workspace)]
+    assert braid(*words, "--detach") == 0
+    assert braid("run", str(project.folder / "sales.yaml"), "--workspace", str(project.workspace)) == 1
+    told = capsys.readouterr().err
+    assert "is to run elsewhere now" in told and "braid cancel" in told
+    late.come.set()
+    assert cloud.service.job.wait() == "JOB_STATE_DONE"
+    assert braid("run", str(project.folder / "sales.yaml"), "--workspace", str(project.workspace)) == 0
+
+
+def test_a_worker_that_fails_is_told_as_if_it_had_failed_here(
+    project: Project, cloud: Cloud, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = project.folder / "sales.yaml"
+    config.write_text(
+        config.read_text().replace("late = 1 AS late", "CAST(replace(kind, 'b', 'x') AS INT) = 1 AS late")
+    )
+    words = [str(config), *target(cloud), "--workspace", str(project.workspace)]
+    assert braid("run", *words) == 1
+    told = capsys.readouterr().err
+    assert "Step 'orders' failed on row" in told and "apache_beam" not in told
+    assert "console.cloud.google.com" in told
+    failed = latest(project.workspace)
+    assert states(failed) == {"sales": "COMPLETE", "orders": "FAILED"}
+    assert failed.step("orders").properties["job_state"] == "FAILED"  # type: ignore[union-attr]
+    capsule = project.folder / "capsule"
+    assert braid("debug", "latest", "--workspace", str(project.workspace), "--to", str(capsule), "--run") != 0
+    assert (capsule / "replay.py").exists()
+
+
+def test_a_worker_that_is_lost_changes_nothing(project: Project, cloud: Cloud) -> None:
+    here = run(project, workspace="here")
+    cloud.service.misbehave(WorkerKilled())
+    there = run(project, *target(cloud))
+    assert contents(there) == contents(here)
+    assert sum(len(job.lost) for job in cloud.service.jobs.values()) >= 1
+
+
+def test_a_job_that_failed_is_done_again(project: Project, cloud: Cloud) -> None:
+    cloud.service.misbehave(FailsHalfWay(bundles=1))
+    words = ["run", str(project.folder / "sales.yaml"), *target(cloud), "--workspace", str(project.workspace)]
+    assert braid(*words) == 1
+    cloud.service.misbehave()
+    assert braid(*words, "--resume", "latest") == 0
+    assert set(states(latest(project.workspace)).values()) == {"COMPLETE"}
+
+
+class Orchestrator:
+    """`braid run` in a process of its own, which may be killed."""
+
+    def __init__(self, project: Project, words: Sequence[str]) -> None:
+        boundary = Path(__file__).with_name("orchestrator.py")
+        self.log = open(project.folder / "orchestrator.log", "ab")  # noqa: SIM115
+        command = [sys.executable, str(boundary), "run", str(project.folder / "sales.yaml"), *words]
+        self.process = subprocess.Popen(
+            [*command, "--workspace", str(project.workspace)],
+            stdin=subprocess.DEVNULL,
+            stdout=self.log,
+            stderr=subprocess.STDOUT,
+            env={**os.environ},
+            start_new_session=True,
+        )
+
+    def stop(self, how: int) -> int:
+        os.kill(self.process.pid, how)
+        return self.process.wait(60)
+
+    def wait(self, seconds: float = 300) -> int:
+        return self.process.wait(seconds)
+
+
+def until(true: Callable[[], Any], seconds: float = 120) -> None:
+    limit = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < limit
+        time.sleep(0.05)
+
+
+def recorded_id(project: Project) -> str:
+    """The id of the job that the run waits for, '' before it is recorded."""
+    if not (project.workspace / "metadata.sqlite").exists():
+        return ""
+    store = stores.open_store(Workspace(str(project.workspace)).store)
+    found = [one.custom_properties["job_id"].string_value for one in store.get_executions()]
+    return next((name for name in found if name), "")
+
+
+@pytest.mark.parametrize("moment", ["submitted", "running", "done"])
+def test_kill_9_then_the_same_command_is_one_job_and_one_result(
+    project: Project, cloud: Cloud, tmp_path: Path, moment: str
+) -> None:
+    here = run(project, workspace="here")
+    late = WorkersComeLate()
+    cloud.service.misbehave(late)
+    first = Orchestrator(project, target(cloud))
+    until(lambda: cloud.service.jobs if moment == "submitted" else recorded_id(project))
+    first.stop(signal.SIGKILL)
+    if moment == "done":
+        late.come.set()
+        assert cloud.service.job.wait() == "JOB_STATE_DONE"
+    second = Orchestrator(project, target(cloud))
+    late.come.set()
+    cloud.service.misbehave()
+    assert second.wait() == 0, (project.folder / "orchestrator.log").read_text()
+    after = latest(project.workspace)
+    assert contents(after) == contents(here)
+    assert len(cloud.service.jobs) == len(JOBS)
+    assert [one.name for one in runs.list_runs(stores.open_store(Workspace(str(project.workspace)).store))] == [
+        after.name
+    ]
+
+
+def test_a_stopped_process_leaves_the_job_and_says_how_to_go_on(project: Project, cloud: Cloud) -> None:
+    late = WorkersComeLate()
+    cloud.service.misbehave(late)
+    first = Orchestrator(project, target(cloud))
+    until(lambda: recorded_id(project))
+    assert first.stop(signal.SIGTERM) == 143
+    told = (project.folder / "orchestrator.log").read_text()
+    assert "Left running" in told and "braid attach" in told
+    assert cloud.service.job.state == "JOB_STATE_RUNNING"
+    late.come.set()
+    second = Orchestrator(project, target(cloud))
+    assert second.wait() == 0, (project.folder / "orchestrator.log").read_text()
+    assert len(cloud.service.jobs) == len(JOBS)
