@@ -3,6 +3,7 @@
 import random
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TypeVar
 
 from pipeline.remote import refusals
@@ -28,42 +29,21 @@ def silent(_: str) -> None:
     """Nobody is told."""
 
 
-def patiently(
-    call: Callable[[], Answer],
-    doing: str,
-    account: Callable[[], str] = str,
-    patience: float = PATIENCE_SECONDS,
-    tell: Callable[[str], None] = silent,
-    passing: Callable[[Exception], bool] | None = None,
-) -> Answer:
-    """What a call answers; one that fails of what is passing is repeated, after pauses that grow.
+@dataclass(frozen=True)
+class Caller:
+    """Who calls, and how patiently.
 
-    Args:
-      call: is called until it answers.
-      doing: what it does, in words: `look after job 2026-11`.
-      account: says whose credentials it has, for the message.
-      patience: seconds after which it is given up.
-      tell: hears, in words, that it is waited.
-      passing: which errors are passing, in place of `is_passing`.
-
-    Raises:
-      NotReachableError: the service cannot be reached, or refuses; JobNotFoundError if there is no such thing.
+    Attributes:
+      project: the project that is asked for.
+      account: says whose credentials are used.
+      patience: seconds after which a call is given up.
+      tell: hears, in words, that an answer has to be waited for.
     """
-    began, pause, not_found = time.monotonic(), FIRST_PAUSE, 0
-    while True:
-        try:
-            return call()
-        except NotReachableError:
-            raise
-        except Exception as error:
-            code = code_of(error)
-            not_found += code == 404
-            again = not_found <= NOT_FOUND_PAUSES if code == 404 else (passing or is_passing)(error)
-            if not again or time.monotonic() - began + pause > patience:
-                raise _worded(error, doing, account, time.monotonic() - began) from error
-            tell(f"Dataflow does not answer ({short(error)}): asking again")
-        time.sleep(pause * random.uniform(0.5, 1))
-        pause = min(2 * pause, LONGEST_PAUSE)
+
+    project: str
+    account: Callable[[], str]
+    patience: float = PATIENCE_SECONDS
+    tell: Callable[[str], None] = silent
 
 
 def is_passing(error: Exception) -> bool:
@@ -104,20 +84,58 @@ def _is_expired(error: BaseException) -> bool:
     return refused or code_of(error) == 401 or any(sign in str(error) for sign in _EXPIRED)
 
 
-def _worded(error: Exception, doing: str, account: Callable[[], str], seconds: float) -> NotReachableError:
-    text = refusals.plain(str(getattr(error, "message", "") or error))
+def patiently(
+    call: Callable[[], Answer], doing: str, caller: Caller, passing: Callable[[Exception], bool] = is_passing
+) -> Answer:
+    """What a call answers; one that fails of what is passing is repeated, after pauses that grow.
+
+    Args:
+      call: is called until it answers.
+      doing: what it does, in words: `look after job 2026-11`.
+      caller: on whose behalf.
+      passing: which errors are passing.
+
+    Raises:
+      NotReachableError: the service cannot be reached, or refuses; JobNotFoundError if there is no such thing.
+    """
+    began, pause, not_found = time.monotonic(), FIRST_PAUSE, 0
+    while True:
+        try:
+            return call()
+        except NotReachableError:
+            raise
+        except Exception as error:
+            not_found += code_of(error) == 404
+            again = passing(error) or 0 < not_found <= NOT_FOUND_PAUSES
+            seconds = time.monotonic() - began
+            if not again or seconds + pause > caller.patience:
+                raise _lost(error, doing, seconds) if passing(error) else _refused(error, doing, caller) from error
+            caller.tell(f"Dataflow does not answer ({short(error)}): asking again")
+        time.sleep(pause * random.uniform(0.5, 1))
+        pause = min(2 * pause, LONGEST_PAUSE)
+
+
+def _lost(error: Exception, doing: str, seconds: float) -> NotReachableError:
+    told = f"Google Cloud has not answered for {seconds:.0f} seconds (to {doing}): {text_of(error)}"
+    return NotReachableError(told, "See whether this machine is online, and https://status.cloud.google.com.")
+
+
+def _refused(error: Exception, doing: str, caller: Caller) -> NotReachableError:
+    text = text_of(error)
     if _is_expired(error):
         return NotReachableError(f"Google Cloud does not take these credentials (to {doing}): {text}", LOGIN)
     if code_of(error) == 404:
         return JobNotFoundError(f"Google Cloud knows nothing of what it was asked to {doing}: {text}", _WHERE)
     if code_of(error) == 403:
-        refused = refusals.of_permission(text, account())
+        refused = refusals.of_permission(text, caller.account(), caller.project)
         hint = refused.hint if refused else f"Which role allows it: {refusals.ROLES_PAGE}"
-        return NotReachableError(f"{account()} may not {doing}: {text}", hint)
-    if is_passing(error):
-        told = f"Google Cloud has not answered for {seconds:.0f} seconds (to {doing}): {text}"
-        return NotReachableError(told, "See whether this machine is online, and https://status.cloud.google.com.")
+        return NotReachableError(f"{caller.account()} may not {doing}: {text}", hint)
     return NotReachableError(f"Google Cloud refuses to {doing}: {text}", _WHERE)
+
+
+def text_of(error: BaseException) -> str:
+    """What an error says, without what Google's libraries put around it."""
+    return refusals.plain(str(getattr(error, "message", "") or error))
 
 
 _WHERE = (

@@ -52,4 +52,4 @@ class DataflowRunner(dataflow_runner.DataflowRunner):  # Beam goes by the class'
             job = super().run_pipeline(pipeline, options, pipeline_proto).job
         finally:
             trial.dry_run = before
-        return submit(job, jobs, progress.note)
+        return submit(job, jobs)

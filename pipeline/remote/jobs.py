@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.remote import calling
-from pipeline.remote.calling import Answer, patiently
+from pipeline.remote.calling import Answer, Caller, patiently
 from pipeline.remote.errors import NotReachableError
 from pipeline.remote.job_metrics import Metrics
 
 ENDED = ("DONE", "FAILED", "CANCELLED", "UPDATED", "DRAINED")
 ERROR, WARNING = "ERROR", "WARNING"
 _PREFIX, _IMPORTANCE = "JOB_STATE_", "JOB_MESSAGE_"
+_ALL, _BASIC = "ALL", "JOB_MESSAGE_BASIC"
 _ANSWER_SECONDS = 30
 _CANCEL_SECONDS, _CANCEL_PAUSE = 600.0, 1.0
 
@@ -50,7 +51,7 @@ class Message:
     """What the service tells of a job.
 
     Attributes:
-      importance: `DEBUG`, `DETAILED`, `BASIC`, `WARNING` or `ERROR`.
+      importance: `BASIC`, `WARNING` or `ERROR`.
     """
 
     id: str
@@ -97,7 +98,7 @@ class Jobs:
         tell: Callable[[str], None] | None = None,
     ) -> None:
         self.project, self.region, self.endpoint, self.impersonated = project, region, endpoint, impersonated
-        self.patience, self._tell = patience, tell
+        self.caller = Caller(project, lambda: self.account, patience, tell or calling.silent)
 
     def link(self, job_id: str) -> str:
         """The job's page in the console."""
@@ -189,17 +190,17 @@ class Jobs:
         return getattr(getattr(self._client, f"_{of}_client"), method)(request, timeout=_ANSWER_SECONDS)
 
     def _patiently(self, call: Callable[[], Answer], doing: str) -> Answer:
-        return patiently(call, doing, lambda: self.account, self.patience, self._tell or calling.silent)
+        return patiently(call, doing, self.caller)
 
     def _listed(self, name: str) -> Iterator[JobState]:
-        request = {"project_id": self.project, "location": self.region, "name": name, "filter": 1}
+        request = {"project_id": self.project, "location": self.region, "name": name, "filter": _ALL}
         for page in self._call("jobs", "list_jobs", request).pages:
             if page.failed_location:
                 raise ConnectionError(f"region {self.region} does not list its jobs")
             yield from (state_of(job) for job in page.jobs if job.name == name)
 
     def _news(self, job_id: str, after: datetime.datetime | None) -> News:
-        request = {"project_id": self.project, "location": self.region, "job_id": job_id}
+        request = {"project_id": self.project, "location": self.region, "job_id": job_id, "minimum_importance": _BASIC}
         answer = self._call("messages", "list_job_messages", request | ({"start_time": after} if after else {}))
         messages, scalings = list[Message](), list[Scaling]()
         for page in answer.pages:

@@ -23,13 +23,15 @@ class Job:
 
     Attributes:
       link: its page in the console.
-      account: whose credentials submitted it, '' if that is not known.
+      account: whose credentials submitted it.
+      project: where it ran.
       machine: the type of its workers' machines, '' if that is not known.
     """
 
     id: str
     link: str
     account: str = ""
+    project: str = ""
     machine: str = ""
 
 
@@ -71,7 +73,9 @@ def _of_worker(found: WorkerError) -> BraidError:
 
 def _of_service(ended: JobState, errors: Sequence[str], job: Job) -> RemoteJobError:
     whole = "\n".join(errors)
-    refused = next((found for text in errors if (found := refusals.of(text, job.account, job.machine))), None)
+    refused = next(
+        (found for text in errors if (found := refusals.of(text, job.account, job.project, job.machine))), None
+    )
     if refused:
         return RemoteJobError(f"Job {job.id} failed. {refused.told}", f"{refused.hint}\n{job.link}")
     told = [text for text in dict.fromkeys(map(line, errors)) if not is_summary(text)]

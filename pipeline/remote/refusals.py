@@ -16,6 +16,7 @@ class Refusal:
 
 
 _CODE = re.compile(r"\(?\b[0-9a-f]{4,16}\)?: (?=[A-Z(])")
+_REQUEST = re.compile(r"^[A-Z]+ https?://\S+: ")
 _QUOTA = re.compile(
     r"(?:Quota|limit|quota metric) '(?P<quota>[^']+)'(?: exceeded)?.*?"
     r"(?:Limit: (?P<limit>[\d.]+)(?: in region (?P<region>[a-z0-9-]+))?|$)",
@@ -48,19 +49,20 @@ _ROLES = {
 
 
 def plain(text: str) -> str:
-    """A message of the service without the codes that it puts before each sentence."""
-    return _CODE.sub("", text).strip()
+    """A message of the service without the request that it answers and the codes that it puts before each sentence."""
+    return _CODE.sub("", _REQUEST.sub("", text)).strip()
 
 
-def of(text: str, account: str = "", machine: str = "") -> Refusal | None:
+def of(text: str, account: str = "", project: str = "", machine: str = "") -> Refusal | None:
     """What a message of the service says was refused; None where it says no such thing.
 
     Args:
       text: the message.
       account: whose credentials were used, '' if that is not known.
+      project: that jobs run in.
       machine: the type of the workers' machines, '' if that is not known.
     """
-    return of_quota(text, machine) or of_permission(text, account) or _of_memory(text)
+    return of_quota(text, machine) or of_permission(text, account, project) or _of_memory(text)
 
 
 def is_of_jobs(text: str) -> bool:
@@ -117,12 +119,12 @@ def _cores(machine: str) -> int:
     return int(last) if last.isdigit() else 0
 
 
-def of_permission(text: str, account: str = "") -> Refusal | None:
+def of_permission(text: str, account: str = "", project: str = "") -> Refusal | None:
     """A permission that an account lacks: which role has it, and how to grant it."""
     if _DISABLED.search(text):
         return Refusal(
             "The project has the Dataflow API switched off.",
-            "`gcloud services enable dataflow.googleapis.com --project PROJECT`",
+            f"`gcloud services enable dataflow.googleapis.com --project {project or 'PROJECT'}`",
         )
     acting = _ACT_AS.search(text)
     if acting:
@@ -136,17 +138,17 @@ def of_permission(text: str, account: str = "") -> Refusal | None:
         return None
     permission = found["permission"] or found["named"]
     named = _ACCOUNT.search(text)
-    return _lacking(permission, named[0] if named else account, _bucket(text))
+    place = f"projects add-iam-policy-binding {project or 'PROJECT'}"
+    if permission.startswith("storage."):
+        place = f"storage buckets add-iam-policy-binding gs://{_bucket(text) or 'BUCKET'}"
+    return _lacking(permission, named[0] if named else account, place)
 
 
-def _lacking(permission: str, who: str, bucket: str) -> Refusal:
+def _lacking(permission: str, who: str, place: str) -> Refusal:
     role = next((role for prefix, role in _ROLES.items() if f"{permission}.".startswith(f"{prefix}.")), "")
     told = f"{who or 'The account'} lacks the permission {permission}"
     if not role:
         return Refusal(f"{told}.", f"Which role has it: {ROLES_PAGE}")
-    place = "projects add-iam-policy-binding PROJECT"
-    if permission.startswith("storage."):
-        place = f"storage buckets add-iam-policy-binding gs://{bucket or 'BUCKET'}"
     return Refusal(f"{told}, which the role {role} has.", f"`gcloud {place} --member={_member(who)} --role={role}`")
 
 

@@ -1,6 +1,5 @@
 """Submitting a job so that there is one and no second, whatever becomes of the answer."""
 
-from collections.abc import Callable
 from typing import Any
 
 from apache_beam.runners.dataflow.internal import apiclient
@@ -9,33 +8,32 @@ from google.auth.exceptions import GoogleAuthError
 from google.cloud import dataflow
 
 from pipeline.remote import refusals
-from pipeline.remote.calling import LOGIN, code_of, is_passing, patiently
+from pipeline.remote.calling import LOGIN, code_of, is_passing, patiently, text_of
 from pipeline.remote.errors import NotReachableError, RemoteJobError
 from pipeline.remote.jobs import Jobs, JobState, state_of
 
 _ANSWER_SECONDS = 60
 
 
-def submit(job: apiclient.Job, jobs: Jobs, tell: Callable[[str], None]) -> JobState:
+def submit(job: apiclient.Job, jobs: Jobs) -> JobState:
     """Stages what the job's workers need, and hands the job to the service.
 
     Args:
       job: as Beam has made it of a pipeline.
       jobs: where it is to go.
-      tell: hears, in words, when it has to be waited.
 
     Raises:
       RemoteJobError: the service or the bucket refuses: there is no job.
       NotReachableError: it does not answer: there may be one.
     """
     try:
-        return state_of(_Client(job, jobs, tell).create_job(job))
+        return state_of(_Client(job, jobs).create_job(job))
     except (OSError, GoogleAPIError, GoogleAuthError) as error:
         raise _not_staged(error, jobs) from error
 
 
 def _not_staged(error: Exception, jobs: Jobs) -> RemoteJobError:
-    refused = refusals.of_permission(str(error), jobs.account)
+    refused = refusals.of_permission(str(error), jobs.account, jobs.project)
     hint = "See that the bucket is there, and that this account may write to it."
     if isinstance(error, GoogleAuthError):
         hint = LOGIN
@@ -46,18 +44,15 @@ def _not_staged(error: Exception, jobs: Jobs) -> RemoteJobError:
 class _Client(apiclient.DataflowApplicationClient):
     """Beam's client, but for one thing: after a lost answer it looks whether the job is there before it submits again."""
 
-    def __init__(self, job: apiclient.Job, jobs: Jobs, tell: Callable[[str], None]) -> None:
+    def __init__(self, job: apiclient.Job, jobs: Jobs) -> None:
         super().__init__(job.options, job.root_staging_location)
-        self._jobs, self._told = jobs, tell
-        self._may_be_there = False
+        self._jobs, self._may_be_there = jobs, False
 
     def submit_job_description(self, job: apiclient.Job) -> Any:
         """Submits it; the answer is the service's, of this job or of the one of its name that is there."""
         doing = f"submit a job to project {self._jobs.project}"
         try:
-            return patiently(
-                lambda: self._once(job), doing, lambda: self._jobs.account, self._jobs.patience, self._told, _passes
-            )
+            return patiently(lambda: self._once(job), doing, self._jobs.caller, _passes)
         except NotReachableError as error:
             if self._may_be_there:
                 raise
@@ -85,6 +80,9 @@ def _passes(error: Exception) -> bool:
 
 def _refused(error: NotReachableError, jobs: Jobs) -> RemoteJobError:
     """What the service refused, with what to do."""
-    text = str(error.__cause__ or error)
-    found = refusals.of_quota(text)
-    return RemoteJobError(f"{found.told} {error}" if found else str(error), found.hint if found else error.hint)
+    found = refusals.of_quota(str(error))
+    return (
+        RemoteJobError(f"{found.told} ({text_of(error.__cause__ or error)})", found.hint)
+        if found
+        else RemoteJobError(str(error), error.hint)
+    )

@@ -1,5 +1,6 @@
 """Waiting for a job of a service: patiently, for as long as the job takes; who cannot wait any more leaves it running."""
 
+import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -76,8 +77,8 @@ class RemoteResult(PipelineResult):
                 return job.state
             self._end()
         if job.state != "DONE":
-            of = outcome.Job(job.id, self._jobs.link(job.id), self._jobs.account, self._machine)
-            raise outcome.error_of(job, self._watch.messages, of)
+            where = (self._jobs.link(job.id), self._jobs.account, self._jobs.project, self._machine)
+            raise outcome.error_of(job, self._watch.messages, outcome.Job(job.id, *where))
         return job.state
 
     def cancel(self) -> str:
@@ -103,7 +104,7 @@ class RemoteResult(PipelineResult):
         job = self._watch.job
         if job.state == "FAILED":
             self._hear_why()
-        self._final = self._settled() if job.state == "DONE" else self._jobs.metrics(job.id)
+        self._final = self._settled() if job.state == "DONE" else self._left_over()
         self._watch.count(self._final)
         facts = {"job_state": job.state, "worker_hours": round(self._watch.worker_hours, 4), **self._final.facts}
         if self._journal is not None:
@@ -117,6 +118,14 @@ class RemoteResult(PipelineResult):
             if not new and any(message.importance == ERROR for message in self._watch.messages):
                 return
             time.sleep(FIRST_PAUSE)
+
+    def _left_over(self) -> Metrics:
+        """What a job has counted that did not come through; why it did not is worth more than that."""
+        try:
+            return self._jobs.metrics(self.job_id())
+        except NotReachableError as error:
+            logging.warning("What job %s has used is not on record: %s", self.job_id(), error)
+            return Metrics()
 
     def _settled(self) -> Metrics:
         """The counters once two answers are the same, chunks are counted, and no row is missing that was told before."""

@@ -107,7 +107,8 @@ class DataflowService:
         if request.creates:
             return self._create(json.loads(body))
         if request.what == "jobs":
-            return Answer({"jobs": [job.as_json() for job in self.jobs.values()]})
+            wanted = query.get("name", [""])[0]
+            return Answer({"jobs": [job.as_json() for job in self.jobs.values() if wanted in ("", job.name)]})
         found = _PATH.match(request.path)
         job = self.jobs.get(found["id"]) if found else None
         if job is None:

@@ -80,6 +80,19 @@ class JobQuotaRefused(Misbehaviour):
         )
 
 
+class PermissionRefused(Misbehaviour):
+    """The account may not submit jobs."""
+
+    def instead_of(self, request: Request) -> Answer | None:
+        if not request.creates:
+            return None
+        return Answer.error(
+            403,
+            "(c5b1d7a2f0e94431): Could not create workflow; user does not have write access to project: test Causes: "
+            "(c5b1d7a2f0e94a2e): Permission 'dataflow.jobs.create' denied on project: 'test'",
+        )
+
+
 class WorkerQuotaRefused(Misbehaviour):
     """The job is taken, but its region gives no processors."""
 

@@ -31,6 +31,15 @@ GAVE_UP = (
     "Workflow failed. Causes: S01:{step} failed., The job failed because a work item has failed 4 times. "
     "Look in previous log entries for the cause of each one of the 4 failures."
 )
+_USED = (
+    ("TotalVcpuTime", "cpu_num_seconds", 90),
+    ("TotalMemoryUsage", "mem_mb_seconds", 90 * 4096),
+    ("TotalPdUsage", "pd_gb_seconds", 90 * 50),
+    ("TotalSsdUsage", "pd_ssd_gb_seconds", 0),
+    ("TotalShuffleDataProcessed", "shuffle_service_actual_gb", 0.25),
+    ("BillableShuffleDataProcessed", "shuffle_service_chargeable_gb", 0.0625),
+)
+"""What the service tells to have been used: its names for it, and how much of it this double says that a worker used."""
 
 
 class StagingError(Exception):
@@ -159,8 +168,12 @@ class RemoteJob:
                 context = {"namespace": namespace, "step": step, **extra}
                 update = {"name": {"origin": "user", "name": name, "context": context}, "kind": "Sum", "scalar": value}
                 found.append({**update, "updateTime": now()})
-        seconds = {"name": {"origin": "dataflow/v1b3", "name": "TotalVcpuTime", "context": {}}, "kind": "Sum"}
-        return [*found, {**seconds, "scalar": len(self.workers), "updateTime": now()}]
+        return [*found, *(self._used(*one) for one in _USED)]
+
+    def _used(self, name: str, original: str, a_worker: float) -> dict[str, Any]:
+        """What the workers have used, as if each had come at the same price."""
+        named = {"origin": "dataflow/v1b3", "name": name, "context": {"original_name": f"Service-{original}"}}
+        return {"name": named, "scalar": a_worker * len(self.workers), "updateTime": now()}
 
     def _becomes(self, state: str) -> None:
         with self._lock:
@@ -296,13 +309,13 @@ class RemoteJob:
     def _worker(self, event: Mapping[str, Any]) -> None:
         if event["state"] == "started":
             self.workers.append(event["pid"])
-            running = len(self.workers) - len(self.lost)
-            self.scaled.append(
-                {"currentNumWorkers": running, "eventType": "CURRENT_NUM_WORKERS_CHANGED", "time": now()}
-            )
         else:
             self.lost.append(event["pid"])
             self.tell(WARNING, "The worker lost contact with the service.")
+        running = len(self.workers) - len(self.lost)
+        # The API writes 64-bit integers as text.
+        told = {"currentNumWorkers": str(running), "eventType": "CURRENT_NUM_WORKERS_CHANGED", "time": now()}
+        self.scaled.append(told)
 
     def _counters(self, event: Mapping[str, Any]) -> None:
         with self._lock:
