@@ -1,6 +1,7 @@
 """Options and fixtures that every test may use."""
 
 import os
+import pkgutil
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
@@ -12,8 +13,13 @@ import pytest
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from bucket import Bucket
+    from cloud.loopback_cloud import Cloud
     from servers import StoreServer
+
+    from pipeline.deploy.worker_package import WorkerPackage
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -80,3 +86,28 @@ def store_server(request: pytest.FixtureRequest) -> "StoreServer":
     """Each kind of server in turn."""
     found: StoreServer = request.getfixturevalue(f"{request.param}_server")
     return found
+
+
+@pytest.fixture(scope="session")
+def data_workers(tmp_path_factory: pytest.TempPathFactory) -> "tuple[WorkerPackage, Path]":
+    """The wheel for data jobs, and Python of an environment made from its pins alone."""
+    from cloud.worker_package_of import package_of
+
+    return package_of(["ingest", "prepare"], tmp_path_factory.mktemp("worker"))
+
+
+@pytest.fixture
+def cloud(
+    bucket: "Bucket",
+    data_workers: "tuple[WorkerPackage, Path]",
+    tmp_path: "Path",
+    monkeypatch: pytest.MonkeyPatch,
+) -> "Iterator[Cloud]":
+    """Cloud Storage, Dataflow and credentials for both; see `loopback_cloud`."""
+    import google.cloud
+    from cloud.loopback_cloud import loopback_cloud
+
+    if "dataflow" not in {module.name for module in pkgutil.iter_modules(google.cloud.__path__)}:
+        pytest.skip("NOT TESTED: google-cloud-dataflow-client, which DataflowRunner submits with, is not installed.")
+    with loopback_cloud(bucket, *data_workers, tmp_path / "cloud", monkeypatch) as running:
+        yield running
