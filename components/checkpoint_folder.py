@@ -1,7 +1,8 @@
 """Where a long step keeps what a kill would lose: a folder that the next execution finds, and that a good end removes.
 
 The outputs of an execution that was killed are swept. So checkpoints lie beside them, in `<step>/.resume/<key>`, where the
-key stands for all that a result depends on: inputs, configuration, code and libraries.
+key stands for all that a result depends on: inputs, configuration, code and libraries. Of outputs in a bucket that is in the
+workspace.
 """
 
 import importlib.metadata
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from beam_jobs import storage
+from components import local_folders
 from components.errors import StepError
 
 FOLDER = ".resume"
@@ -48,7 +50,8 @@ def checkpoint_folder(output_uri: str, key: str) -> Iterator[str]:
       output_uri: the folder of the step's output, `<step>/<key of the output>/<execution>`.
       key: from `checkpoint_key`.
     """
-    above = f"{os.path.dirname(os.path.dirname(output_uri.rstrip('/')))}/{FOLDER}"
+    output = (local_folders.beside(output_uri) or output_uri).rstrip("/")
+    above = f"{os.path.dirname(os.path.dirname(output))}/{FOLDER}"
     folder = f"{above}/{key}"
     _remove_abandoned(above, folder)
     try:
@@ -92,7 +95,7 @@ def _remove(above: str, folder: str) -> None:
     storage.remove_tree(folder)
     if not storage.is_remote(above):
         with suppress(OSError):  # another key's folder is there, or none ever was
-            os.rmdir(above)
+            os.removedirs(above)
 
 
 def _remove_abandoned(above: str, own: str) -> None:

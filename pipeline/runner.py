@@ -12,7 +12,7 @@ from tfx.orchestration.portable import runtime_parameter_utils
 from tfx.proto.orchestration import pipeline_pb2
 
 from beam_jobs import progress
-from components import tuned_runs
+from components import local_folders, tuned_runs
 from components.schema_file.inference_mark import is_untouched
 from pipeline import composition, launching, resuming, roots, run_facts, runs, step_launcher, stores, unfinished
 from pipeline.composition import Composition
@@ -113,7 +113,8 @@ def run_composed(
     """
     name, infers = pipeline.name, bool(pipeline.schema_file)
     schema = _new_schema_taken_back(pipeline.schema_file) if infers else nullcontext()
-    with workspace.exclusive(name), unfinished.none_left(workspace, name), schema:
+    scratch = local_folders.scratch(workspace.pipeline_root(name))
+    with workspace.exclusive(name), unfinished.none_left(workspace, name), schema, scratch:
         unfinished.retire(workspace, name)
         beam = place or here()
         jobs = unfinished_jobs(workspace, name)

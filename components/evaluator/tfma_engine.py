@@ -33,6 +33,7 @@ from beam_jobs.metrics import BINARY, METRICS, MULTICLASS, REGRESSION
 from beam_jobs.progress import Progress
 from beam_jobs.slicing import Columns, Slices, Values, check_slices
 from beam_jobs.table import ROW, Table
+from components import local_folders
 from components.errors import StepError
 from components.evaluator import tfma_config
 from components.evaluator.checks import Figures
@@ -168,7 +169,9 @@ def _read(folder: str) -> dict[tuple[Columns, Values], _Told]:
     from tensorflow_model_analysis.writers import metrics_plots_and_validations_writer as stored
 
     slices: dict[tuple[Columns, Values], _Told] = {}
-    for sliced in stored.load_and_deserialize_metrics(folder):
+    with local_folders.reading(folder) as local:
+        found = list(stored.load_and_deserialize_metrics(local))
+    for sliced in found:
         keys = sliced.slice_key.single_slice_keys
         slice_key = tuple(key.column for key in keys), tuple(key.bytes_value.decode() for key in keys)
         told: _Told = {}

@@ -6,8 +6,8 @@ from tfx.dsl.components.base.base_executor import BaseExecutor
 from tfx.types import artifact_utils
 from tfx.types.artifact import Artifact
 
-from beam_jobs import storage
 from beam_jobs.table import Table
+from components import local_folders
 from components.checkpoint_folder import checkpoint_folder, checkpoint_key
 from components.hyperparameters import HyperParameters
 from components.importances import Importances
@@ -37,16 +37,12 @@ class Executor(BaseExecutor):
             config = config.with_parameters(HyperParameters.load(found.uri).over(config.parameters, FAMILY))
         model = artifact_utils.get_single_instance(output_dict["model"])
         logs = artifact_utils.get_single_uri(output_dict["model_run"])
-        with checkpoint_folder(model.uri, checkpoint_key(input_dict, exec_properties["config"])) as folder:
-            report = train(
-                examples,
-                importances,
-                transform,
-                config,
-                model.uri,
-                checkpoints=folder,
-                logs="" if storage.is_remote(logs) else logs,
-            )
+        with (
+            checkpoint_folder(model.uri, checkpoint_key(input_dict, exec_properties["config"])) as folder,
+            local_folders.reading(transform) as graph,
+            local_folders.writing(logs) as events,
+        ):
+            report = train(examples, importances, graph, config, model.uri, checkpoints=folder, logs=events)
         record_properties(model, to_properties(report))
         model.set_string_custom_property(MODEL_NAME, config.name or FAMILY)
         if report.resumed_epochs:

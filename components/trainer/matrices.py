@@ -4,15 +4,15 @@ import glob
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 import xgboost
 
-from beam_jobs import progress, storage
+from beam_jobs import progress
 from beam_jobs.table import Table, read_batches
-from components import encoding
+from components import encoding, local_folders
 from components.errors import StepError
 from components.importances import Importances
 from components.memory import available_memory
@@ -76,7 +76,7 @@ def open_matrices(table: Table, importances: Importances, wanted: Wanted) -> Ite
     rows = table.splits[TRAIN] * share + table.splits[EVAL]
     memory = plan_memory(wanted.memory, int(rows) * len(contract.features), available_memory())
     # Beside the output, on a disk meant for data; what a training that was killed leaves goes with it.
-    disk = None if storage.is_remote(wanted.folder) else wanted.folder
+    disk = local_folders.beside(wanted.folder) or None
     if disk is not None:
         os.makedirs(disk, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".pages-", dir=disk) as folder:
@@ -87,6 +87,9 @@ def open_matrices(table: Table, importances: Importances, wanted: Wanted) -> Ite
         train = build_matrix(train_rows, settings)
         evaluation = build_matrix(eval_rows, settings, train)
         yield Matrices(contract, train, evaluation, train_rows.counts, eval_rows.counts, memory)
+    if disk is not None and disk != wanted.folder:
+        with suppress(OSError):  # the step keeps more there
+            os.removedirs(disk)
 
 
 def choose_device(asked: str) -> str:

@@ -12,7 +12,7 @@ from tensorflow_transform.tf_metadata import dataset_metadata, metadata_io
 
 from beam_jobs import failures, storage
 from beam_jobs.table import Table
-from components import encoding, feature_tensors
+from components import encoding, feature_tensors, local_folders
 from components.errors import StepError
 from components.importances import Importances
 from components.model_contract import Feature
@@ -30,12 +30,14 @@ class Analysis:
 
     Attributes:
       output: the folder of the TransformGraph artifact.
+      written: where the job writes that; another folder where the output is copied from there at the end.
     """
 
     table: Table
     features: tuple[Feature, ...]
     preprocessing: Preprocessing
     output: str
+    written: str
 
     @property
     def names(self) -> list[str]:
@@ -45,14 +47,18 @@ class Analysis:
     @property
     def temporary(self) -> str:
         """Where the workers leave what the job itself reads again."""
-        return f"{self.output.rstrip('/')}/.analysis"
+        return f"{self.written.rstrip('/')}/.analysis"
 
 
-def plan(table: Table, importances: Importances, schema: Any, config: TransformConfig, output: str) -> Analysis:
+def plan(
+    table: Table, importances: Importances, schema: Any, config: TransformConfig, output: str, written: str
+) -> Analysis:
     """Plans the analysis of the kept columns over the rows of `train`.
 
     Args:
       schema: a `tensorflow_metadata` Schema of the examples.
+      output: the folder of the artifact.
+      written: where the job writes; see `Analysis`.
 
     Raises:
       StepError: no column was kept, `train` is empty, or the user's module cannot be loaded.
@@ -62,7 +68,7 @@ def plan(table: Table, importances: Importances, schema: Any, config: TransformC
     if not table.splits.get(TRAIN):
         raise StepError("Transform: the split 'train' has no row to learn vocabularies and scales from.")
     features = encoding.features_of(table.schema, importances.kept, {})
-    return Analysis(table, features, _preprocessing(table, features, schema, config), output)
+    return Analysis(table, features, _preprocessing(table, features, schema, config), output, written)
 
 
 def _preprocessing(table: Table, features: Sequence[Feature], schema: Any, config: TransformConfig) -> Preprocessing:
@@ -91,8 +97,11 @@ def raw_schema(features: Sequence[Feature]) -> Any:
     return schema
 
 
-def finish(analysis: Analysis) -> tuple[str, ...]:
+def finish(analysis: Analysis, is_canonical: bool) -> tuple[str, ...]:
     """After the job: tries a user's function on a few rows, describes the raw features, leaves the same bytes always.
+
+    Args:
+      is_canonical: whether the job has already seen to the same bytes.
 
     Returns:
       The names of the transformed features.
@@ -100,15 +109,17 @@ def finish(analysis: Analysis) -> tuple[str, ...]:
     Raises:
       StepError: the user's function gives more or fewer rows than it takes.
     """
-    output = analysis.output.rstrip("/")
-    transform = tft.TFTransformOutput(output)
-    if isinstance(analysis.preprocessing, UserPreprocessing):
-        _try(transform, analysis, analysis.preprocessing.where)
-    raw_metadata = dataset_metadata.DatasetMetadata(raw_schema(analysis.features))
-    metadata_io.write_metadata(raw_metadata, f"{output}/metadata")  # type: ignore[no-untyped-call]
-    canonicalize(transform.transform_savedmodel_dir, analysis.temporary)
+    with local_folders.changing(analysis.written) as output:
+        transform = tft.TFTransformOutput(output)
+        if isinstance(analysis.preprocessing, UserPreprocessing):
+            _try(transform, analysis, analysis.preprocessing.where)
+        raw_metadata = dataset_metadata.DatasetMetadata(raw_schema(analysis.features))
+        metadata_io.write_metadata(raw_metadata, f"{output}/metadata")  # type: ignore[no-untyped-call]
+        if not is_canonical:
+            canonicalize(transform.transform_savedmodel_dir, analysis.temporary)
+        names = tuple(transform.transformed_feature_spec())
     failures.discard(analysis.output)  # attempts of a job that ended well
-    return tuple(transform.transformed_feature_spec())
+    return names
 
 
 def _try(transform: Any, analysis: Analysis, where: str) -> None:

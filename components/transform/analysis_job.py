@@ -3,6 +3,7 @@
 import functools
 import json
 import os
+import shutil
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -10,7 +11,6 @@ from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
-import tensorflow as tf
 import tensorflow_transform as tft
 import tensorflow_transform.beam as tft_beam
 from tensorflow_metadata.proto.v0 import schema_pb2
@@ -23,10 +23,11 @@ from beam_jobs.chunks import Chunk, chunks_of, read_chunk
 from beam_jobs.errors import BraidError
 from beam_jobs.progress import Progress
 from beam_jobs.table import ROW_GROUP_ROWS
-from components import feature_tensors
+from components import feature_tensors, local_folders
 from components.model_contract import Feature
 from components.transform.analysis import Analysis
 from components.transform.analyzers import Analyzers, States, analyzers_of
+from components.transform.canonical import canonicalize
 from components.transform.columns import TRAIN
 
 JOB = "transform"
@@ -120,10 +121,24 @@ def _analyzers(analysis: Analysis) -> Analyzers:
 
 def _write_graph(states: States, analysis: Analysis) -> str:
     """Puts the analyzers' answers into the graph and writes it, where TensorFlow Transform would."""
+    with local_folders.writing(analysis.written) as output:
+        folder = f"{output}/.analysis/{uuid.uuid4().hex}"  # an attempt's own
+        os.makedirs(folder)
+        written = os.path.join(folder, "transform_fn")
+        _write_attempt(states, analysis, folder, written)
+        canonicalize(written, folder)
+        metadata = os.path.join(written, impl_helper.METADATA_DIR_NAME)
+        for made, name in ((metadata, "TRANSFORMED_METADATA_DIR"), (written, "TRANSFORM_FN_DIR")):
+            inner = getattr(tft.TFTransformOutput, name)
+            shutil.rmtree(os.path.join(output, inner), ignore_errors=True)  # of an attempt that was repeated
+            os.rename(made, os.path.join(output, inner))
+            io_lineage.writes(os.path.join(analysis.output, inner))
+        shutil.rmtree(folder)
+    return analysis.output
+
+
+def _write_attempt(states: States, analysis: Analysis, folder: str, written: str) -> None:
     analyzers = _analyzers(analysis)
-    folder = f"{analysis.temporary}/{uuid.uuid4().hex}"  # an attempt's own
-    tf.io.gfile.makedirs(folder)
-    written = os.path.join(folder, "transform_fn")
     with _kept_errors():
         impl_helper.trace_and_write_v2_saved_model(
             written,
@@ -135,17 +150,10 @@ def _write_graph(states: States, analysis: Analysis) -> str:
             {},
             None,
         )
-    metadata = os.path.join(written, impl_helper.METADATA_DIR_NAME)
     if analyzers.assets:
-        with tf.io.gfile.GFile(os.path.join(metadata, tft.TFTransformOutput.ASSET_MAP), "w") as stream:
+        metadata = os.path.join(written, impl_helper.METADATA_DIR_NAME)
+        with open(os.path.join(metadata, tft.TFTransformOutput.ASSET_MAP), "w", encoding="utf-8") as stream:
             stream.write(json.dumps(analyzers.assets))
-    for made, name in ((metadata, "TRANSFORMED_METADATA_DIR"), (written, "TRANSFORM_FN_DIR")):
-        target = os.path.join(analysis.output, getattr(tft.TFTransformOutput, name))
-        if tf.io.gfile.exists(target):  # of an attempt that was repeated
-            tf.io.gfile.rmtree(target)
-        tf.io.gfile.rename(made, target)
-        io_lineage.writes(target)
-    return analysis.output
 
 
 @contextmanager
@@ -174,7 +182,7 @@ class _Passes(beam.PTransform[beam.Pipeline, Any]):
         with tft_beam.Context(temp_dir=analysis.temporary, force_tf_compat_v1=False):
             analyze = tft_beam.AnalyzeDataset(analysis.preprocessing)  # type: ignore[no-untyped-call]
             transform_fn = (batches, adapter_config(analysis.features)) | "Analyze" >> analyze
-            write = transform_fn_io.WriteTransformFn(analysis.output)  # type: ignore[no-untyped-call]
+            write = transform_fn_io.WriteTransformFn(analysis.written)  # type: ignore[no-untyped-call]
             return transform_fn | "Write" >> write
 
 

@@ -1,14 +1,16 @@
 """Executor of Transform: artifacts in, the analysis job, artifact out."""
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.types import artifact_utils
 from tfx.types.artifact import Artifact
 
 from beam_jobs import progress
 from beam_jobs.table import Table
-from components import recording
+from components import local_folders, recording
 from components.importances import Importances
 from components.step_config import parse
 
@@ -35,15 +37,26 @@ class Executor(BaseBeamExecutor):
         schema = read_schema(artifact_utils.get_single_uri(input_dict["schema"]))
         config = parse(TransformConfig, exec_properties["config"], "Transform")
         graph = artifact_utils.get_single_instance(output_dict["transform_graph"])
-        plan = analysis.plan(table, importances, schema, config, graph.uri)
         progress.expect(table.splits[TRAIN])
-        try:
-            with progress.original_errors(), self._make_beam_pipeline() as pipeline:
-                _ = pipeline | analysis_job.Analyze(plan)
-            outputs = analysis.finish(plan)
-        finally:
-            analysis.clean(plan)
+        pipeline = self._make_beam_pipeline()
+        with _written(graph.uri, pipeline) as written:
+            plan = analysis.plan(table, importances, schema, config, graph.uri, written)
+            try:
+                with progress.original_errors(), pipeline:
+                    job = analysis_job.Analyze(plan)
+                    _ = pipeline | job
+                outputs = analysis.finish(plan, job.fused)
+            finally:
+                analysis.clean(plan)
         recording.record_job(exec_properties, pipeline.result)
         graph.set_int_custom_property("rows", table.splits[TRAIN])
         graph.set_int_custom_property("columns", len(plan.features))
         graph.set_string_custom_property("outputs", recording.to_json(outputs))
+
+
+def _written(uri: str, pipeline: Any) -> AbstractContextManager[str]:
+    """The folder that the job writes to: where all workers share this disk, a local one even of an output in a bucket.
+
+    TensorFlow, which writes what an analysis of several passes hands on, reaches fewer stores than Beam.
+    """
+    return local_folders.writing(uri) if isinstance(pipeline.runner, FnApiRunner) else nullcontext(uri)
