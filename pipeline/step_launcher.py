@@ -119,13 +119,17 @@ class StepLauncher(RecordingLauncher):
             hit, unusable = (None, []) if forbidden else caching.find(connected, context, self._undone())
         facts = {"cache_key": key.digest, "cache": "hit" if hit else "miss", "cache_unusable": "; ".join(unusable)}
         if hit is None and roots.ROOT in self._facts:
-            facts[roots.FOLDERS] = roots.claimed(_folders(info))
+            facts[roots.FOLDERS] = self._claimed(info)
         self._add(info.execution_id, {name: fact for name, fact in facts.items() if fact})
         if hit is not None:
             self._take(prepared, hit)
         elif self._reuse is Reuse.REQUIRED:
             self._give_up(prepared, unusable)
         return prepared
+
+    def _claimed(self, info: data_types.ExecutionInfo) -> str:
+        """The folders that this execution is about to write to, for its record."""
+        return roots.claimed(_folders(info))
 
     def _undone(self) -> caching.Undone | None:
         """What the executor has to say of effects outside of its outputs, if it has any."""

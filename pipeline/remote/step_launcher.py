@@ -81,6 +81,10 @@ class RemoteStepLauncher(StepLauncher):
         (execution,) = metadata_handle.store.get_executions_by_id([self._remote.left.execution])
         return execution
 
+    def _claimed(self, info: data_types.ExecutionInfo) -> str:
+        """A job that was left has its folders on record, and may have written to them."""
+        return "" if self._remote.left else super()._claimed(info)
+
     def _run(self, info: data_types.ExecutionInfo) -> execution_result_pb2.ExecutorOutput:
         self.journal = StepJournal(self._remote, info.execution_id, functools.partial(self._add, info.execution_id))
         try:

@@ -1,6 +1,5 @@
 """`braid run --target dataflow` against the service on loopback: the same results, records, and what becomes of a job that is left."""
 
-import json
 import os
 import signal
 import subprocess
@@ -71,7 +70,7 @@ def test_a_run_there_is_the_run_here(project: Project, cloud: Cloud) -> None:
             labels = {"pipeline": "sales", "run": there.name, "step": step.name}
             assert labels.items() <= job.request["labels"].items()
             assert step.properties["counters"] == twin.properties["counters"]
-            assert len(json.loads(step.properties["io_sinks"])) == len(json.loads(twin.properties["io_sinks"]))
+            assert len(step.properties["io_sinks"]) == len(twin.properties["io_sinks"])
         for outputs in step.outputs.values() if not step.is_resolver else ():
             assert [output.uri.startswith(cloud.bucket.url) for output in outputs] == [True] * len(outputs)
 
