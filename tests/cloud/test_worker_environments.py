@@ -1,4 +1,7 @@
-"""An environment made from a wheel's pins alone imports all of the wheel, and runs its jobs."""
+"""An environment made from a wheel's pins alone imports all of the wheel, and runs its jobs.
+
+Jobs that ingest and prepare are run so by `test_portable_jobs`, those that need TensorFlow by `test_tensorflow_workers`.
+"""
 
 import functools
 from collections.abc import Iterator
@@ -49,12 +52,6 @@ def service(
 
 
 @pytest.fixture(scope="module")
-def statistics_workers(tmp_path_factory: pytest.TempPathFactory) -> tuple[WorkerPackage, Path]:
-    """For the job that counts statistics, which needs TensorFlow Data Validation."""
-    return package_of(["statistics"], tmp_path_factory.mktemp("statistics_worker"))
-
-
-@pytest.fixture(scope="module")
 def examples(tmp_path_factory: pytest.TempPathFactory) -> Table:
     splits = {"train": flights_like(3_000, 1), "eval": flights_like(2_000, 2)}
     return write_examples(tmp_path_factory.mktemp("examples"), splits, row_group_rows=300)
@@ -75,7 +72,7 @@ def model(examples: Table, tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(folder)
 
 
-@pytest.mark.parametrize("workers", ["data_workers", "model_workers", "statistics_workers"])
+@pytest.mark.parametrize("workers", ["data_workers", "model_workers"])
 def test_every_module_of_the_wheel_is_imported(workers: str, request: pytest.FixtureRequest) -> None:
     package, python = request.getfixturevalue(workers)
     assert missing_modules(python, package.wheel, package.modules) == ""
@@ -115,24 +112,4 @@ def test_judging_gives_what_it_gives_here(service: JobService, examples: Table, 
             output=str(tmp_path / name / "metrics.json"),
         )
         run(JudgeExamples(examples, judging), arguments)
-    assert digest(tmp_path / "there") == digest(tmp_path / "here")
-
-
-def test_statistics_are_what_they_are_here(
-    statistics_workers: tuple[WorkerPackage, Path], examples: Table, tmp_path: Path
-) -> None:
-    from components.arrow_statistics import profiling
-
-    # Of texts that are all different, TFDV's sketch names other ones in every process.
-    columns = [name for name in examples.schema.names if name != "tail"]
-
-    def job(root: Path) -> profiling.Profile:
-        target = profiling.Target({split: str(root / split) for split in examples.splits}, examples.splits, True)
-        return profiling.Profile(columns, target)
-
-    chunks = profiling.plan_chunks(examples)
-    run(beam.Create(chunks) | job(tmp_path / "here"), LOCAL)
-    package, python = statistics_workers
-    with job_service(python, package.wheel, tmp_path / "service") as running:
-        run(beam.Create(chunks) | job(tmp_path / "there"), running.arguments())
     assert digest(tmp_path / "there") == digest(tmp_path / "here")
