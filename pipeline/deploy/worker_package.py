@@ -5,25 +5,21 @@ built from (commit, changed files) is told beside it.
 """
 
 import ast
-import base64
 import hashlib
 import os
 import subprocess
-import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from beam_jobs.errors import listed, nearest
+from pipeline.deploy.wheel_file import About, write_wheel
 from pipeline.deploy.worker_pins import LockError, Pin, closure, read_lock, requirements
 from pipeline.errors import RunError
 
 PROJECT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-NAME, VERSION, PYTHON = "braid-worker", "0.1.0", ">=3.11,<3.12"
+_ABOUT = About("braid-worker", "What Braid's Beam jobs run on workers")
 _OURS = ("beam_jobs", "components")
 _UNPICKLED_BY_NAME = "beam_jobs"
-_EARLIEST = (1980, 1, 1, 0, 0, 0)
-_MODE = 0o100644 << 16
-_DIGITS = 12
 
 
 @dataclass(frozen=True)
@@ -161,7 +157,7 @@ def build(needs: WorkerNeeds, folder: str, project: str = PROJECT) -> WorkerPack
     pins = closure(read_lock(lock), needs.packages)
     direct = [pin for pin in pins if pin.name in needs.packages]
     contents = {path: _read(os.path.join(project, path)) for path in files.values()}
-    wheel, digest = _write_wheel(contents, direct, folder)
+    wheel, digest = write_wheel(_ABOUT, contents, [pin.requirement for pin in direct], folder)
     commit, changed = _state_of(project, tuple(contents))
     return WorkerPackage(wheel, digest, tuple(files), tuple(pins), commit, changed)
 
@@ -221,57 +217,6 @@ def _imported(path: str, project: str) -> Iterator[str]:
 def _read(path: str) -> bytes:
     with open(path, "rb") as stream:
         return stream.read()
-
-
-def _write_wheel(contents: Mapping[str, bytes], direct: Sequence[Pin], folder: str) -> tuple[str, str]:
-    """Writes the wheel under a name that tells its content; returns its path and digest."""
-    named = NAME.replace("-", "_")
-    about = f"{named}-{VERSION}.dist-info"
-    build_tag = f"0{_content_digest(contents, direct)[:_DIGITS]}"  # it must begin with a digit
-    files = {
-        **contents,
-        f"{about}/METADATA": _metadata(direct).encode(),
-        f"{about}/WHEEL": _wheel_file(build_tag).encode(),
-    }
-    files[f"{about}/RECORD"] = _record(files, f"{about}/RECORD").encode()
-    os.makedirs(folder, exist_ok=True)
-    path = os.path.join(folder, f"{named}-{VERSION}-{build_tag}-py3-none-any.whl")
-    # Stored, not deflated: other versions of zlib deflate to other bytes.
-    with zipfile.ZipFile(f"{path}.{os.getpid()}", "w", zipfile.ZIP_STORED) as archive:
-        for name, content in files.items():
-            entry = zipfile.ZipInfo(name, _EARLIEST)
-            entry.external_attr = _MODE
-            entry.create_system = 3  # Unix, wherever it is built
-            archive.writestr(entry, content)
-    os.replace(f"{path}.{os.getpid()}", path)  # another run may be staging the same one
-    return path, hashlib.sha256(_read(path)).hexdigest()
-
-
-def _content_digest(contents: Mapping[str, bytes], direct: Sequence[Pin]) -> str:
-    digest = hashlib.sha256(_metadata(direct).encode())
-    for name, content in contents.items():
-        digest.update(f"{name}\0{len(content)}\0".encode() + content)
-    return digest.hexdigest()
-
-
-def _metadata(direct: Sequence[Pin]) -> str:
-    lines = ["Metadata-Version: 2.1", f"Name: {NAME}", f"Version: {VERSION}", f"Requires-Python: {PYTHON}"]
-    lines += ["Summary: What Braid's Beam jobs run on workers", "License: Apache-2.0"]
-    lines += [f"Requires-Dist: {pin.requirement}" for pin in direct]
-    return "\n".join([*lines, ""])
-
-
-def _wheel_file(build_tag: str) -> str:
-    lines = ["Wheel-Version: 1.0", "Generator: braid", "Root-Is-Purelib: true", "Tag: py3-none-any"]
-    return "\n".join([*lines, f"Build: {build_tag}", ""])
-
-
-def _record(files: Mapping[str, bytes], itself: str) -> str:
-    lines = []
-    for name, content in files.items():
-        digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
-        lines.append(f"{name},sha256={digest},{len(content)}")
-    return "\n".join([*lines, f"{itself},,", ""])
 
 
 def _state_of(project: str, paths: Sequence[str]) -> tuple[str, tuple[str, ...]]:
