@@ -4,6 +4,8 @@ TensorFlow Data Validation, once imported anywhere in the process, has every gra
 not use that library cannot load it.
 """
 
+from typing import Any
+
 import apache_beam as beam
 import pyarrow as pa
 
@@ -27,7 +29,7 @@ class RecordBatchCoder(beam.coders.Coder):
         """False: equal batches may have other buffers."""
         return False
 
-    def to_type_hint(self) -> type[pa.RecordBatch]:
+    def to_type_hint(self) -> Any:
         """What it encodes."""
         return pa.RecordBatch
 

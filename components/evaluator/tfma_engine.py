@@ -33,7 +33,7 @@ from beam_jobs.metrics import BINARY, METRICS, MULTICLASS, REGRESSION
 from beam_jobs.progress import Progress
 from beam_jobs.slicing import Columns, Slices, Values, check_slices
 from beam_jobs.table import ROW, Table
-from components import local_folders
+from components import local_folders, record_batch_coder
 from components.errors import StepError
 from components.evaluator import tfma_config
 from components.evaluator.checks import Figures
@@ -93,6 +93,7 @@ class JudgeWithTfma(beam.PTransform[beam.Pipeline, list[Any]]):
         """Each split is an evaluation of its own."""
         from tensorflow_model_analysis.api import model_eval_lib
 
+        record_batch_coder.register()
         columns = [(name,) for name in self.judging.slice_columns]
         slices = beam.pvalue.AsSingleton(pipeline | "FindSlices" >> FindSlices(self.chunks, columns))
         predictions = {model: _prediction(model) for model in self.judging.models}

@@ -23,7 +23,7 @@ from beam_jobs.chunks import Chunk, chunks_of, read_chunk
 from beam_jobs.errors import BraidError
 from beam_jobs.progress import Progress
 from beam_jobs.table import ROW_GROUP_ROWS
-from components import feature_tensors, local_folders
+from components import feature_tensors, local_folders, record_batch_coder
 from components.model_contract import Feature
 from components.transform.analysis import Analysis
 from components.transform.analyzers import Analyzers, States, analyzers_of
@@ -171,6 +171,7 @@ class _Passes(beam.PTransform[beam.Pipeline, Any]):
         self.analysis, self.chunks = job.analysis, job.chunks
 
     def expand(self, pipeline: beam.Pipeline) -> Any:
+        record_batch_coder.register()
         analysis = self.analysis
         batches = (
             pipeline
