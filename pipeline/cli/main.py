@@ -30,6 +30,7 @@ COMMANDS = {
     "rollback": "Go back to an earlier version of a model.",
     "serve": "Try a model over HTTP on this machine.",
     "lineage": "Ask what made a model, what a file went into, what changed.",
+    "deploy": "Write images and templates for Google Cloud.",
     "init": "Write a configuration for a table of yours.",
     "config": "Print the merged configuration and where each value comes from.",
 }
@@ -63,7 +64,7 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(error.exit_code)
     except LeftRunning as left:
         _tell(str(left), f"{left.hint}\n{left.link}".strip(), title="Left running.")
-        _exit(left.exit_code)
+        sys.exit(left.exit_code)
     except (click.Abort, KeyboardInterrupt) as stop:
         _tell("Finished steps are kept: the same command goes on from there.", title="Stopped.")
         _exit(getattr(stop, "exit_code", 130))

@@ -11,6 +11,7 @@ from tfx.orchestration.portable import data_types
 from tfx.proto.orchestration import executable_spec_pb2, execution_result_pb2
 
 from beam_jobs import publish
+from beam_jobs.errors import BraidError
 from pipeline import interruption
 from pipeline.interruption import Interrupted
 from pipeline.remote import journal, table_files
@@ -90,6 +91,10 @@ class RemoteStepLauncher(StepLauncher):
         try:
             with journal.writing(self.journal):
                 output = super()._run(info)
+        except BraidError as error:
+            if self.journal.link and self.journal.link not in f"{error}{error.hint}":
+                error.hint = f"{error.hint}\nThe job:  {self.journal.link}".lstrip()
+            raise
         finally:
             if self.journal.has_ended:  # workers that the service had given up may have written until now
                 for artifact in (artifact for made in info.output_dict.values() for artifact in made):

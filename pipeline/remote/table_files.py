@@ -8,6 +8,7 @@ from tfx.orchestration.portable import data_types
 from tfx.types.artifact import Artifact
 
 from beam_jobs import storage
+from beam_jobs.folder_digest import MissingFolderError, files_in
 from beam_jobs.table import MANIFEST, Table
 
 _NAMED = 100
@@ -23,7 +24,7 @@ def fill_in(properties: Any, info: data_types.ExecutionInfo) -> None:
     """
     found = {
         "io_sources": [*_source_files(info.exec_properties), *_files(info.input_dict.values())],
-        "io_sinks": list(_files(info.output_dict.values())),
+        "io_sinks": list(_files(info.output_dict.values(), every=True)),
     }
     for key, files in found.items():
         if key in properties and properties[key].string_value == "[]":
@@ -35,17 +36,24 @@ def _source_files(parameters: Any) -> list[str]:
     return _named([str(file["path"]) for file in json.loads(parameters.get("files") or "[]")])
 
 
-def _files(artifacts: Any) -> Iterator[str]:
+def _files(artifacts: Any, every: bool = False) -> Iterator[str]:
     for one in (artifact for several in artifacts for artifact in several):
-        yield from _named(_files_of(one))
+        yield from _named(_files_of(one, every))
 
 
-def _files_of(artifact: Artifact) -> Sequence[str]:
+def _files_of(artifact: Artifact, every: bool) -> Sequence[str]:
     uri = artifact.uri.rstrip("/")
     if not storage.exists(f"{uri}/{MANIFEST}"):
-        return []  # not a table: what it holds is small, and the step's own to read and write
+        return _all_in(uri) if every else []  # of other inputs the step itself knows what it reads
     table = Table.load(uri)
     return [table.path(part) for part in table.parts]
+
+
+def _all_in(uri: str) -> Sequence[str]:
+    try:
+        return [path for _, path in files_in(uri)]
+    except MissingFolderError:  # a bucket has no empty folders
+        return []
 
 
 def _named(files: Sequence[str]) -> list[str]:
