@@ -27,25 +27,33 @@ WHERE f.dep_time IS NOT NULL AND f.distance IS NOT NULL AND f.tailnum IS NOT NUL
 """
 
 
-def braid(paths: dict[str, str], out: str, workers: int) -> None:
-    """Braid's prepare job on the in-process runner, as `braid run` starts it."""
-    import apache_beam as beam
-    from apache_beam.options.pipeline_options import PipelineOptions
-
+def prepare(paths: dict[str, str], out: str) -> Any:
+    """Braid's prepare job over the tables, to be applied to a pipeline; writes into `out`."""
     from beam_jobs import ingest, sql
     from beam_jobs.prepare import Prepare, PrepareConfig
     from beam_jobs.sources import SourceConfig
     from beam_jobs.splits import SplitByHash
 
+    tables = {n: ingest.parquet_table(SourceConfig(n, path, "parquet"), f"{out}/{n}") for n, path in paths.items()}
+    query = sql.check_query("job", QUERY, "flights", {name: one.schema for name, one in tables.items()})
+    split = SplitByHash(("tailnum",), {"train": 0.8, "eval": 0.2})
+    config = PrepareConfig(step="job", query=query, root=f"{out}/examples", fan_out=False, split=split)
+    return Prepare(config, tables.pop("flights"), tables)
+
+
+def braid(paths: dict[str, str], out: str, workers: int) -> None:
+    """Braid's prepare job on the in-process runner, as `braid run` starts it."""
+    import apache_beam as beam
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    import beam_jobs.ingest
+    import beam_jobs.prepare  # noqa: F401  imports are no part of the work
+
     options = PipelineOptions(runner="FnApiRunner", direct_running_mode="multi_threading", direct_num_workers=workers)
     with work() as facts:
-        tables = {n: ingest.parquet_table(SourceConfig(n, path, "parquet"), f"{out}/{n}") for n, path in paths.items()}
-        query = sql.check_query("job", QUERY, "flights", {name: one.schema for name, one in tables.items()})
-        split = SplitByHash(("tailnum",), {"train": 0.8, "eval": 0.2})
-        config = PrepareConfig(step="job", query=query, root=f"{out}/examples", fan_out=False, split=split)
         with beam.Pipeline(options=options) as pipeline:
-            _ = pipeline | Prepare(config, tables.pop("flights"), tables)
-        facts["rows"] = _written(f"{out}/examples")
+            _ = pipeline | prepare(paths, out)
+        facts["rows"] = written(f"{out}/examples")
 
 
 def _with_views(engine: Any, paths: dict[str, str], out: str, threads: int) -> Any:
@@ -67,7 +75,7 @@ def duckdb(paths: dict[str, str], out: str, threads: int) -> None:
             f"COPY (SELECT *, if(hash(tailnum) % 5 = 0, 'eval', 'train') AS split FROM ({QUERY})) TO '{out}' "
             "(FORMAT parquet, COMPRESSION zstd, PARTITION_BY (split), OVERWRITE_OR_IGNORE)"
         )
-        facts["rows"] = _written(out)
+        facts["rows"] = written(out)
 
 
 def duckdb_twice(paths: dict[str, str], out: str, threads: int) -> None:
@@ -82,7 +90,7 @@ def duckdb_twice(paths: dict[str, str], out: str, threads: int) -> None:
             connection.execute(
                 f"COPY (SELECT * FROM result WHERE hash(tailnum) % 5 {test} 0) TO '{out}/{split}.parquet' (FORMAT parquet, COMPRESSION zstd)"
             )
-        facts["rows"] = _written(out)
+        facts["rows"] = written(out)
 
 
 def beam_rows(paths: dict[str, str], out: str, _: int) -> None:
@@ -150,7 +158,8 @@ def stock_tfx(_paths: dict[str, str], out: str, _: int) -> None:
         facts["rows"] = 336_776
 
 
-def _written(folder: str) -> int:
+def written(folder: str) -> int:
+    """Rows of the Parquet files under a folder."""
     import pyarrow.parquet as pq
 
     names = [os.path.join(at, name) for at, _, names in os.walk(folder) for name in names if name.endswith(".parquet")]

@@ -14,7 +14,8 @@ from pipeline.targets.target import AnyTarget, Dataflow, Local, Portable
 # Named so that TFX does not package itself at every start; nothing here runs in that container.
 _NO_CONTAINER = "--sdk_container_image=none"
 LOCAL_BEAM = ("--runner=FnApiRunner", "--direct_running_mode=multi_threading", _NO_CONTAINER)
-_HARNESS = "apache_beam.runners.worker.sdk_worker_main"
+_PORTABLE_RUNNER = "pipeline.remote.portable_runner.PortableRunner"
+_WORKER = "beam_jobs.worker_process"
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def placement(name: str, target: AnyTarget) -> Placement:
         options = dataflow_options.of(target)
         return Placement(name, "DataflowRunner", options, {}, target.root or target.place, target)
     options = (
-        "--runner=PortableRunner",
+        f"--runner={_PORTABLE_RUNNER}",
         f"--job_endpoint={target.endpoint}",
         *_environment(target),
         f"--direct_num_workers={target.workers}",
@@ -81,7 +82,7 @@ def _environment(target: Portable) -> tuple[str, ...]:
             python = shlex.quote(target.python or sys.executable)
             return (
                 "--environment_type=beam:env:harness_subprocess_python:v1",
-                f"--environment_config=exec {python} -m {_HARNESS}",
+                f"--environment_config={python} -m {_WORKER} || exec {python} -m {_WORKER} --lost",
                 _NO_CONTAINER,
             )
         case "external":

@@ -11,9 +11,12 @@ from pathlib import Path
 
 import psutil
 
-PROGRAM = Path(__file__).with_name("job_service_main.py")
+from beam_jobs import worker_process
+from pipeline.targets.beam_options import placement
+from pipeline.targets.target import Portable
+
+PROGRAM = Path(__file__).parents[2] / "benchmarks" / "job_service.py"
 SECONDS = 60
-_WORKER = "apache_beam.runners.worker.sdk_worker_main"
 
 
 @dataclass(frozen=True)
@@ -32,13 +35,9 @@ class JobService:
 
     def arguments(self, workers: int = 2) -> Sequence[str]:
         """Options to submit a job with, to so many processes."""
-        return (
-            "--runner=PortableRunner",
-            f"--job_endpoint={self.endpoint}",
-            "--environment_type=beam:env:harness_subprocess_python:v1",
-            f"--environment_config=exec {self.python} -m {_WORKER}",
-            f"--direct_num_workers={workers}",
-        )
+        python, endpoint = str(self.python), self.endpoint
+        target = Portable(runner="portable", endpoint=endpoint, environment="process", python=python, workers=workers)
+        return placement("portable", target).options
 
     @property
     def workers(self) -> set[int]:
@@ -46,7 +45,7 @@ class JobService:
         found = set()
         for child in psutil.Process(self.process.pid).children(recursive=True):
             try:
-                if _WORKER in child.cmdline():
+                if worker_process.MODULE in child.cmdline():
                     found.add(child.pid)
             except psutil.Error:
                 continue  # it has just ended

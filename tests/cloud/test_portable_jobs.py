@@ -1,8 +1,10 @@
 """Braid's own jobs through Beam's job API: a service and two workers, each a process with nothing but the wheel."""
 
+import os
+import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,8 @@ from beam_jobs.worker_errors import from_traceback
 from cloud.job_service import JobService, job_service
 from cloud.small_jobs import DELAYS, FAILING, FLIGHTS, JOIN, LOCAL, SPLIT, digest, prepare_job, write_tables
 from pipeline.deploy.worker_package import WorkerPackage
+from pipeline.interruption import Interrupted, interruptible
+from pipeline.remote.errors import RemoteJobError
 
 pytestmark = pytest.mark.long
 KINDS = {"fused": {"sql": JOIN, "split": SPLIT}, "partitioned": {"sql": DELAYS, "partition_by": ["tail"]}}
@@ -112,7 +116,64 @@ def test_a_row_that_fails_is_told_with_the_workers_traceback(service: JobService
     assert found.error.hint.startswith("TRY_CAST(...) gives NULL")
     assert [frame for frame in found.frames if frame.startswith("beam_jobs/fused.py:")]
     assert not (tmp_path / "out" / "table.json").exists()
+    assert without_workers(service)
+
+
+def without_workers(service: JobService) -> bool:
+    """Whether all are gone within some seconds."""
     until = time.monotonic() + 20
     while service.workers and time.monotonic() < until:
         time.sleep(0.1)
-    assert service.workers == set()
+    return not service.workers
+
+
+def slow_job(folder: Path, seconds: float) -> beam.PTransform:
+    """Two elements that take that long, one a worker; each worker writes its process id when it begins and when it ends."""
+
+    def work(number: int) -> int:
+        import os
+        import pathlib
+        import time
+
+        (pathlib.Path(folder) / f"begun-{number}").write_text(str(os.getpid()))
+        time.sleep(seconds)
+        (pathlib.Path(folder) / f"ended-{number}").write_text(str(os.getpid()))
+        return number
+
+    return beam.Create([0, 1], reshuffle=False) | beam.Reshuffle() | beam.Map(work)
+
+
+def once_begun(folder: Path, act: Callable[[], None]) -> threading.Thread:
+    """Acts as soon as both elements are worked on."""
+
+    def wait() -> None:
+        until = time.monotonic() + 120
+        while len([path for path in folder.glob("begun-*") if path.read_text()]) < 2 and time.monotonic() < until:
+            time.sleep(0.05)
+        act()
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    return thread
+
+
+def test_a_worker_that_is_killed_ends_its_job_and_no_other(service: JobService, tmp_path: Path) -> None:
+    killer = once_begun(tmp_path, lambda: os.kill(int((tmp_path / "begun-1").read_text()), signal.SIGKILL))
+    with pytest.raises(RemoteJobError) as told:
+        run(slow_job(tmp_path, 300), service.arguments())
+    killer.join()
+    assert "was cancelled at localhost:" in str(told.value)
+    assert "because a worker process was lost" in str(told.value)
+    assert without_workers(service)
+    assert "has ended before its work: the job is cancelled." in service.log.read_text()
+    run(slow_job(tmp_path, 0), service.arguments())
+    assert len(list(tmp_path.glob("ended-*"))) == 2
+
+
+def test_workers_end_with_the_job_of_a_process_that_is_interrupted(service: JobService, tmp_path: Path) -> None:
+    interrupter = once_begun(tmp_path, lambda: os.kill(os.getpid(), signal.SIGINT))
+    with pytest.raises(Interrupted), interruptible():
+        run(slow_job(tmp_path, 300), service.arguments())
+    interrupter.join()
+    assert without_workers(service)
+    assert not list(tmp_path.glob("ended-*"))

@@ -30,7 +30,8 @@ def test_here_a_thread_a_core_or_as_many_as_asked_for() -> None:
 def test_keys_of_the_target_are_its_own_and_the_others_the_pipelines() -> None:
     given = ("endpoint=there:1", "train.rounds=3", "options.parallelism=4")
     assert loading.others(given) == ("train.rounds=3",)
-    assert {"--runner=PortableRunner", "--job_endpoint=there:1", "--parallelism=4"} <= set(options("portable", *given))
+    runner = "--runner=pipeline.remote.portable_runner.PortableRunner"
+    assert {runner, "--job_endpoint=there:1", "--parallelism=4"} <= set(options("portable", *given))
 
 
 def test_options_are_flags_values_or_left_out(tmp_path: Path) -> None:
@@ -52,7 +53,10 @@ def test_options_are_flags_values_or_left_out(tmp_path: Path) -> None:
         (["environment=docker", "image=b:1"], ["--environment_type=DOCKER", "--sdk_container_image=b:1"]),
         (
             ["environment=process", "python=/a b/python"],
-            ["--environment_config=exec '/a b/python' -m apache_beam.runners.worker.sdk_worker_main"],
+            [
+                "--environment_config='/a b/python' -m beam_jobs.worker_process"
+                " || exec '/a b/python' -m beam_jobs.worker_process --lost"
+            ],
         ),
     ],
 )

@@ -1,6 +1,7 @@
-"""Beam's local job service as a program, its jobs on as many workers as they ask for with `direct_num_workers`.
+"""Beam's local job service as a program, its jobs on as many worker processes as they ask for with `direct_num_workers`.
 
-Beam's own program runs every job on one worker. Runs in the workers' environment.
+`python benchmarks/job_service.py PORT_FILE STAGED_FOLDER`; Beam's own program runs every job on one worker. It needs
+nothing but Beam, so that it also runs where Braid's own environment is not.
 """
 
 import sys
