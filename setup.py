@@ -46,6 +46,7 @@ setup(
         "pipeline.debugging",
         "pipeline.deploy",
         "pipeline.lineage",
+        "pipeline.preflight",
         "pipeline.remote",
         "pipeline.report",
         "pipeline.scoring",
