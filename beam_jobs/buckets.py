@@ -35,6 +35,18 @@ def find(pattern: str) -> dict[str, int]:
     return exact or _matches(f"{path}/*")
 
 
+def below(folder: str) -> dict[str, float]:
+    """All objects of a folder, however deep: for each path when it was written, in seconds since 1970; 0 for unknown.
+
+    Raises:
+      OSError: the store refuses, or has no such bucket.
+    """
+    pattern = f"{folder.rstrip('/')}/**"
+    with _os_errors(folder):
+        found = FileSystems.match([pattern])[0].metadata_list
+    return {str(one.path): float(one.last_updated_in_seconds or 0) for one in found}
+
+
 def is_whole_bucket(path: str) -> bool:
     """Whether nothing stands behind the bucket's name."""
     return "/" not in path.rstrip("/").partition("://")[2]

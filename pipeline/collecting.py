@@ -14,11 +14,14 @@ from typing import Any
 import ml_metadata as mlmd
 from ml_metadata.proto import metadata_store_pb2 as pb
 
+from beam_jobs import storage
 from pipeline import stores
 from pipeline.lineage import naming, retention
 from pipeline.lineage.archive import PIPELINE, PIPELINE_SUFFIX, Archive
 from pipeline.lineage.keeping import PINNED, Policy
 from pipeline.lineage.retention import Plan, Removal
+from pipeline.property_values import text_of
+from pipeline.roots import ROOT
 from pipeline.workspace import Workspace
 
 _AT_ONCE = 1_000  # artifacts of one call, which the client sends as one transaction
@@ -40,10 +43,21 @@ class Collected:
 
 
 def roots(archive: Archive, workspace: Workspace) -> dict[str, str]:
-    """The folder of each pipeline of the store that has one in the workspace."""
+    """The folders that the workspace's pipelines have written outputs to, each with its pipeline.
+
+    Those outside of the workspace are on record with the executions, and bear its id: others' are passed over.
+    """
     names = [c.name.removesuffix(PIPELINE_SUFFIX) for c in archive.store.get_contexts_by_type(PIPELINE)]
-    folders = {name: workspace.pipeline_root(name) for name in names}
-    return {name: folder for name, folder in folders.items() if os.path.isdir(folder)}
+    inside = {workspace.pipeline_root(name): name for name in names}
+    found = {folder: name for folder, name in inside.items() if os.path.isdir(folder)}
+    outside = {_root_and_pipeline(execution) for execution in archive.store.get_executions()}
+    return found | {root: name for root, name in outside if root and workspace.owns_root(root, name)}
+
+
+def _root_and_pipeline(execution: pb.Execution) -> tuple[str, str]:
+    properties: Any = execution.custom_properties
+    root, name = (text_of(properties[key]) or "" if key in properties else "" for key in (ROOT, "pipeline"))
+    return root, name
 
 
 def collect(workspace: Workspace, policy: Policy, advance: Callable[[Removal], None] = lambda _: None) -> Collected:
@@ -52,7 +66,7 @@ def collect(workspace: Workspace, policy: Policy, advance: Callable[[Removal], N
     No pipeline of the workspace runs meanwhile: their locks are held from before it is planned what to delete.
 
     Args:
-      workspace: the folder of outputs; nothing outside of it is deleted.
+      workspace: whose outputs they are; nothing outside of its folders is deleted, be they in a bucket.
       policy: what is kept although it does not serve.
       advance: called with each folder before it is deleted.
 
@@ -60,7 +74,7 @@ def collect(workspace: Workspace, policy: Policy, advance: Callable[[Removal], N
       RunError: a pipeline is running, or the store cannot be written to.
     """
     archive = Archive(stores.open_store(workspace.store))
-    with _all_locked(workspace, roots(archive, workspace)):
+    with _all_locked(workspace, set(roots(archive, workspace).values())):
         archive = Archive(stores.open_store(workspace.store, read_only=False))
         plan = retention.plan(archive, roots(archive, workspace), policy)
         _mark(archive.store, [id_ for one in plan.removals for id_ in one.artifacts], pb.Artifact.MARKED_FOR_DELETION)
@@ -94,7 +108,9 @@ def _mark(store: mlmd.MetadataStore, artifacts: Sequence[int], state: Any) -> No
 def _delete(path: str) -> str:
     """Deletes a folder or a file; returns why it could not be, or ''."""
     try:
-        if os.path.isdir(path) and not os.path.islink(path):
+        if storage.is_remote(path):
+            storage.remove_tree(path)
+        elif os.path.isdir(path) and not os.path.islink(path):
             shutil.rmtree(path)
         elif os.path.lexists(path):
             os.remove(path)

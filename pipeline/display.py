@@ -47,7 +47,9 @@ class LiveWatcher:
             return True
         with interruption.asking():
             try:
-                return click.prompt("Leave it running, or cancel it?", type=_LEAVE_OR_CANCEL, default="leave") == "leave"
+                return (
+                    click.prompt("Leave it running, or cancel it?", type=_LEAVE_OR_CANCEL, default="leave") == "leave"
+                )
             except (click.Abort, KeyboardInterrupt):
                 return True
 

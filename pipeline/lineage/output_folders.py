@@ -1,19 +1,23 @@
 """The folders that a pipeline's steps wrote, as they lie on disk, held against what the store knows of them.
 
 TFX gives each output the folder `<root>/<step>/<key>/<execution>`, and keeps files of its own while a step runs in
-`<root>/<step>/.system/<key>/<execution>`.
+`<root>/<step>/.system/<key>/<execution>`. A bucket has no folders but by its objects' names; a root there is listed once.
 """
 
 import glob
 import os
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from beam_jobs import storage
+from beam_jobs.errors import DataError
 from pipeline.lineage.archive import NODE, PIPELINE_SUFFIX, Archive
 from pipeline.lineage.records import Artifact, Execution
 
+Roots = Mapping[str, str]
+"""Folders that outputs go to, local or in a bucket, each with its pipeline, which may have several."""
 Owner = Literal["artifact", "execution", "removed", "running", "failed", "none"]
 _SYSTEM = ".system"
 _PATTERNS = ("*/*/*", f"*/{_SYSTEM}/*/*")
@@ -47,7 +51,7 @@ def normal(uri: str) -> str:
     return uri.rstrip("/") if storage.is_remote(uri) else os.path.realpath(uri.removeprefix("file://"))
 
 
-def output_folders(archive: Archive, roots: Mapping[str, str], artifacts: Iterable[Artifact]) -> list[OutputFolder]:
+def output_folders(archive: Archive, roots: Roots, artifacts: Iterable[Artifact]) -> list[OutputFolder]:
     """Every output's folder of every step under the pipelines' roots, sorted by path.
 
     A folder counts as an artifact's where the ends of their paths are the same, too: so it is in a workspace that was
@@ -55,27 +59,65 @@ def output_folders(archive: Archive, roots: Mapping[str, str], artifacts: Iterab
 
     Args:
       archive: the store.
-      roots: the folder of each pipeline.
+      roots: the folders that pipelines' outputs go to.
       artifacts: every artifact of the store.
+
+    Raises:
+      DataError: a bucket cannot be listed.
     """
-    paths = {path: (name, normal(root)) for name, root in roots.items() for path in _folders(normal(root))}
+    paths = {
+        path: (name, normal(root), changed)
+        for root, name in roots.items()
+        for path, changed in _folders(normal(root)).items()
+    }
     executions = {one.id: one for one in archive.executions([_number(path) for path in paths])}
     known = {context.name for context in archive.store.get_contexts_by_type(NODE)}
     states, found = _states(artifacts), []
-    for path, (pipeline, root) in sorted(paths.items()):
-        step = os.path.relpath(path, root).split(os.sep)[0]
+    for path, (pipeline, root, changed) in sorted(paths.items()):
+        step = path.removeprefix(f"{root}/").split("/")[0]
         if known.isdisjoint((f"{pipeline}{PIPELINE_SUFFIX}.{step}", f"{pipeline}.{step}")):
             continue  # a folder of the user's own
         owner = _owner(path, step, states, executions.get(_number(path)))
-        found.append(OutputFolder(path, pipeline, step, _number(path), owner, os.lstat(path).st_mtime))
+        found.append(OutputFolder(path, pipeline, step, _number(path), owner, changed))
     return found
 
 
-def _folders(root: str) -> Iterator[str]:
-    for pattern in _PATTERNS:
-        for path in glob.iglob(os.path.join(glob.escape(root), pattern)):
-            if _number(path) >= 0 and os.path.isdir(path) and not os.path.islink(path):
-                yield path
+def _folders(root: str) -> dict[str, float]:
+    """The folders that look like an output, and when each was written last."""
+    if storage.is_remote(root):
+        return _folders_in_bucket(root)
+    paths = (path for pattern in _PATTERNS for path in glob.iglob(os.path.join(glob.escape(root), pattern)))
+    return {
+        path: os.lstat(path).st_mtime
+        for path in paths
+        if _number(path) >= 0 and os.path.isdir(path) and not os.path.islink(path)
+    }
+
+
+def _folders_in_bucket(root: str) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for path, changed in _objects(root).items():
+        parts = path.removeprefix(f"{root}/").split("/")
+        depth = _TAIL + (parts[1:2] == [_SYSTEM])
+        folder = "/".join((root, *parts[:depth]))
+        if len(parts) > depth and _number(folder) >= 0:
+            # What the store does not date is taken for new.
+            found[folder] = max(found.get(folder, 0.0), changed or time.time())
+    return found
+
+
+def _objects(root: str) -> dict[str, float]:
+    from beam_jobs import buckets
+
+    try:
+        return buckets.below(root)
+    except FileNotFoundError:  # the bucket is gone, and all in it
+        return {}
+    except OSError as error:
+        raise DataError(
+            f"'{root}', where this workspace has outputs, cannot be listed: {error.strerror}.",
+            "Check your credentials, and your permission to list the bucket.",
+        ) from error
 
 
 def _number(path: str) -> int:

@@ -13,7 +13,7 @@ from beam_jobs.folder_digest import folder_size
 from pipeline.lineage import keeping
 from pipeline.lineage.archive import Archive
 from pipeline.lineage.keeping import Keep, Policy
-from pipeline.lineage.output_folders import OutputFolder, normal, output_folders
+from pipeline.lineage.output_folders import OutputFolder, Roots, normal, output_folders
 from pipeline.lineage.records import Artifact, Execution
 from pipeline.lineage.waste import bytes_of
 
@@ -80,13 +80,16 @@ class Plan:
         return {**asdict(self), "bytes": self.bytes}
 
 
-def plan(archive: Archive, roots: Mapping[str, str], policy: Policy) -> Plan:
+def plan(archive: Archive, roots: Roots, policy: Policy) -> Plan:
     """Finds what no serving model, no pinned run and no recent run needs, and what failed attempts left behind.
 
     Args:
       archive: the store.
-      roots: the folder of each pipeline; nothing outside of them is ever planned for deletion.
+      roots: the folders of this workspace's outputs; nothing outside of them is ever planned for deletion.
       policy: what else is kept.
+
+    Raises:
+      DataError: a bucket cannot be listed.
     """
     artifacts = archive.artifacts([proto.id for proto in archive.store.get_artifacts()])
     kept = keeping.kept(archive, policy)
@@ -98,18 +101,20 @@ def plan(archive: Archive, roots: Mapping[str, str], policy: Policy) -> Plan:
     needed = [one for one in artifacts if one.id in kept.artifacts and one.state in _GONE]
     protected = _Places(keeping.places_of(archive, [*staying, *needed]))
     removals, refusals = [], []
+    folders = output_folders(archive, roots, artifacts)
+    listed = {folder.path for folder in folders}
     for path, group in _by_place(one for one in artifacts if one.id in causes).items():
         ids = tuple(one.id for one in group)
         if protected.touch(path):
             staying += group
         elif pipeline := _pipeline_of(path, roots):
             written_by = [execution for id_ in ids for execution in writers.get(id_, [])]
-            removals.append(_removal(path, group, pipeline, causes[ids[0]], written_by))
+            removals.append(_removal(path, group, pipeline, causes[ids[0]], written_by, _is_there(path, listed)))
         else:
             refusals.append(Refusal(path, ids, "outside of the folders of this workspace's pipelines"))
     sources = _Places(file for one in artifacts for file in keeping.files_read(one))
     planned = {removal.path for removal in removals}
-    for folder in output_folders(archive, roots, artifacts):
+    for folder in folders:
         is_free = folder.path not in planned and not protected.touch(folder.path) and not sources.touch(folder.path)
         if is_free and (found := _left_behind(archive, folder, policy)):
             removals.append(found)
@@ -170,23 +175,28 @@ def _by_place(artifacts: Iterable[Artifact]) -> dict[str, list[Artifact]]:
     return found
 
 
-def _pipeline_of(path: str, roots: Mapping[str, str]) -> str:
+def _pipeline_of(path: str, roots: Roots) -> str:
     """The pipeline under whose root a path lies as an output does; '' where it lies elsewhere."""
-    for pipeline, root in roots.items():
-        inside = os.path.relpath(path, normal(root)) if not storage.is_remote(path) else os.pardir
-        parts = inside.split(os.sep)
-        if os.pardir not in parts and len(parts) >= _DEPTH:
+    for root, pipeline in roots.items():
+        above = f"{normal(root)}/"
+        if path.startswith(above) and len(path.removeprefix(above).split("/")) >= _DEPTH:
             return pipeline
     return ""
 
 
+def _is_there(path: str, listed: Collection[str]) -> bool:
+    """Of what lies in a bucket, as the listing tells; a step may write several outputs into one folder."""
+    if storage.is_remote(path):
+        return path in listed or os.path.dirname(path) in listed
+    return storage.exists(path)
+
+
 def _removal(
-    path: str, group: Collection[Artifact], pipeline: str, cause: Cause, written_by: list[Execution]
+    path: str, group: Collection[Artifact], pipeline: str, cause: Cause, written_by: list[Execution], there: bool
 ) -> Removal:
     maker = next((one for one in written_by if not one.is_cached), written_by[0] if written_by else None)
     run, step = (maker.run, maker.step) if maker else ("", "")
     size = max((size for one in group if (size := bytes_of(one)) is not None), default=None)
-    there = storage.exists(path)
     return Removal(path, tuple(one.id for one in group), pipeline, run, step, cause, size if there else None)
 
 

@@ -11,7 +11,7 @@ from beam_jobs.table import Table
 from pipeline.lineage import naming, tables
 from pipeline.lineage.archive import Archive
 from pipeline.lineage.origin_changes import files_of
-from pipeline.lineage.output_folders import output_folders
+from pipeline.lineage.output_folders import Roots, output_folders
 from pipeline.lineage.records import Artifact
 
 Problem = Literal["missing", "changed", "unreadable", "source missing", "source changed", "orphaned", "left over"]
@@ -59,7 +59,7 @@ class Scope:
     sources: tuple[Artifact, ...]
     removed: int = 0
     superseded: int = 0
-    roots: Mapping[str, str] = field(default_factory=dict)
+    roots: Roots = field(default_factory=dict)
 
     @property
     def bytes(self) -> int:
@@ -98,7 +98,7 @@ class Verification:
         return {"sound": self.is_sound, **asdict(self)}
 
 
-def scope(archive: Archive, name: str = "", roots: Mapping[str, str] | None = None) -> Scope:
+def scope(archive: Archive, name: str = "", roots: Roots | None = None) -> Scope:
     """What to verify: what `name` stands for or, without one, everything LIVE and the newest state of every source.
 
     Args:
@@ -228,7 +228,7 @@ def _source_file(
     return _finding(archive, "source changed", table, path, file["digest"], found)
 
 
-def _orphans(archive: Archive, roots: Mapping[str, str]) -> Iterator[Finding]:
+def _orphans(archive: Archive, roots: Roots) -> Iterator[Finding]:
     every = archive.artifacts([proto.id for proto in archive.store.get_artifacts()])
     for folder in output_folders(archive, roots, every):
         if folder.owner == "none":

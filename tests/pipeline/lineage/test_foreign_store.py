@@ -220,5 +220,5 @@ def test_nothing_of_it_is_broken_wasted_or_another_workspace_s_to_delete(taxi: T
     assert (found.is_sound, found.by_digest, found.by_existence) == (True, 0, len(taxi.archive.newest_artifacts(1_000)))
     spent = waste.waste(taxi.archive)
     assert spent.judged and spent.wasted.executions < spent.spent.executions
-    plan = retention.plan(taxi.archive, {"taxi": str(taxi.folder / "ws" / "taxi")}, Policy(0, 0))
+    plan = retention.plan(taxi.archive, {str(taxi.folder / "ws" / "taxi"): "taxi"}, Policy(0, 0))
     assert plan.removals == () and "serving" in plan.kept_runs.values()

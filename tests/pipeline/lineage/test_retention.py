@@ -95,7 +95,7 @@ def test_nothing_upstream_of_what_is_kept_is_ever_planned_and_all_else_is(
     pinned = draw.sample(runs, draw.randrange(len(runs) + 1))
     for run in pinned:
         pin(store, run)
-    found = plan(Archive(store), {"p": ROOT}, later())
+    found = plan(Archive(store), {ROOT: "p"}, later())
     stays = must_stay(world, pinned)
     _nothing_needed_is_planned(world, written, found, stays)
     _all_else_is_planned(world, written, found, stays)
@@ -155,7 +155,7 @@ class Workplace:
     def plan(self, policy: Policy | None = None) -> Plan:
         if self.written is None:
             self.written = write(self.world, self.store)
-        return plan(Archive(self.store), {"flights": str(self.root)}, policy or later())
+        return plan(Archive(self.store), {str(self.root): "flights"}, policy or later())
 
     def set_state(self, artifact: int, state: Any) -> None:
         self.plan()

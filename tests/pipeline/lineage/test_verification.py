@@ -193,7 +193,7 @@ def outputs(world: World, root: Path) -> dict[str, Any]:
 def test_orphans_are_folders_of_steps_that_nothing_names(world: World, tmp_path: Path) -> None:
     root = tmp_path / "ws" / "flights"
     made = outputs(world, root)
-    found = verified(archive(world, tmp_path), roots={"flights": str(root)})
+    found = verified(archive(world, tmp_path), roots={str(root): "flights"})
     assert {one.place for one in found.findings} == {
         str(made["of no execution"]),
         str(made["of another step's execution"]),
@@ -208,9 +208,9 @@ def test_a_workspace_that_was_moved_or_is_reached_by_a_link_has_no_orphans(world
     world.execute("train", {}, {"model": [world.artifact("Model", str(folder(root / "train" / "model" / "1")))]})
     asked = archive(world, tmp_path)
     (tmp_path / "link").symlink_to(tmp_path / "ws")
-    assert verified(asked, roots={"flights": str(tmp_path / "link" / "flights")}).is_sound
+    assert verified(asked, roots={str(tmp_path / "link" / "flights"): "flights"}).is_sound
     (tmp_path / "ws").rename(tmp_path / "moved")
-    found = verified(asked, roots={"flights": str(tmp_path / "moved" / "flights")})
+    found = verified(asked, roots={str(tmp_path / "moved" / "flights"): "flights"})
     assert problems(found) == [("missing", str(root / "train" / "model" / "1"), 1)]
 
 
@@ -222,7 +222,7 @@ def test_what_an_interrupted_gc_left_over(world: World, tmp_path: Path) -> None:
     (proto,) = asked.store.get_artifacts_by_id([1])
     proto.state = pb.Artifact.MARKED_FOR_DELETION
     asked.store.put_artifacts([proto])
-    assert problems(verified(Archive(asked.store), roots={"flights": str(root)})) == [("left over", str(path), None)]
+    assert problems(verified(Archive(asked.store), roots={str(root): "flights"})) == [("left over", str(path), None)]
 
 
 def test_less_than_everything_searches_for_no_orphans(world: World, tmp_path: Path) -> None:
