@@ -12,7 +12,7 @@ from pipeline.remote.errors import JobNotFoundError, NotReachableError
 PATIENCE_SECONDS = 60.0
 """How long a call is repeated before the service is taken for unreachable."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
-NOT_FOUND_PAUSES = 3
+NOT_FOUND_PAUSES = 5
 """The service may not know a job for some seconds after it has told its id."""
 
 _PASSING_CODES = (408, 429, 500, 502, 503, 504)

@@ -75,7 +75,8 @@ class RemoteResult(PipelineResult):
             job = self._waited(duration)
             if not job.has_ended:
                 return job.state
-            self._end()
+            if self._final is None:
+                self._end()
         if job.state != "DONE":
             where = (self._jobs.link(job.id), self._jobs.account, self._jobs.project, self._machine)
             raise outcome.error_of(job, self._watch.messages, outcome.Job(job.id, *where))

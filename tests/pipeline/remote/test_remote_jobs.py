@@ -9,6 +9,7 @@ from answers import ID, NAME, ScriptedJobs, at, counter, job, listed, message, m
 from google.api_core import exceptions
 from google.auth import exceptions as auth_exceptions
 
+from pipeline.remote import calling
 from pipeline.remote.errors import JobNotFoundError, NotReachableError
 from pipeline.remote.job_metrics import Metrics
 from pipeline.remote.jobs import Jobs, JobState, jobs_of
@@ -84,7 +85,7 @@ def test_a_job_that_stays_unknown_is_told() -> None:
     jobs = ScriptedJobs(get_job=exceptions.NotFound("Information about job could not be found in our system."))
     with pytest.raises(JobNotFoundError, match="could not be found in our system"):
         jobs.state(ID)
-    assert jobs.times("get_job") == 4
+    assert jobs.times("get_job") == calling.NOT_FOUND_PAUSES + 1
 
 
 def test_a_job_is_found_by_its_name_in_any_state() -> None:

@@ -36,7 +36,7 @@ def scripted(**answers: object) -> ScriptedJobs:
 def test_the_end_of_a_job_is_waited_for_and_written_down() -> None:
     kept = KeptJournal()
     result = RemoteResult(scripted(), SUBMITTED, kept)
-    assert result.wait_until_finish() == "DONE" == result.state
+    assert result.wait_until_finish() == result.wait_until_finish() == result.state == "DONE"
     assert kept.written == [("ended", {"job_state": "DONE", "worker_hours": 2})]
 
 
