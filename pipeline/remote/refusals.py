@@ -37,7 +37,7 @@ _BUCKET = re.compile(r"gs://(?P<uri>[^/\s'\"]+)|/b/(?P<api>[^/\s?]+)")
 _ROLES = {
     "iam.serviceAccounts.actAs": "roles/iam.serviceAccountUser",
     "storage.buckets": "roles/storage.legacyBucketReader",
-    "storage": "roles/storage.objectAdmin",
+    "storage": "roles/storage.objectUser",
     "artifactregistry": "roles/artifactregistry.reader",
     "dataflow.workItems": "roles/dataflow.worker",
     "dataflow.streamingWorkItems": "roles/dataflow.worker",

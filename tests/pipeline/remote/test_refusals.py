@@ -88,7 +88,7 @@ PERMISSIONS = {
         f"Workflow failed. Causes: {WORKER} does not have storage.objects.get access to the Google Cloud Storage object "
         "gs://flights/2013.parquet.",
         f"`gcloud storage buckets add-iam-policy-binding gs://flights --member=serviceAccount:{WORKER} "
-        "--role=roles/storage.objectAdmin`",
+        "--role=roles/storage.objectUser`",
     ),
     "one's own bucket": (
         "Could not upload to GCS path gs://flights/braid: 403 GET https://storage.googleapis.com/storage/v1/b/flights: "
