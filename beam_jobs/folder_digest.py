@@ -3,7 +3,7 @@
 import json
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -39,15 +39,18 @@ class _File:
     size: int
 
 
-def folder_digest(uri: str, advance: Callable[[int], None] | None = None) -> FolderDigest:
-    """Digest of a folder with all folders in it, or of a single file.
+def folder_digest(
+    uri: str, advance: Callable[[int], None] | None = None, known: Mapping[str, str] | None = None
+) -> FolderDigest:
+    """Digest of a folder with all folders in it, or of a single file: the same on a disk and in a bucket.
 
     No name is passed over, hidden ones neither; a link counts by where it points to, not by what is there. A folder
-    without a file counts as nothing, as a bucket has none. In a bucket the store's checksums stand in for the bytes.
+    without a file counts as nothing, as a bucket has none.
 
     Args:
       uri: a folder or a file, local or in a bucket.
       advance: called with the size of each file once it is read.
+      known: digests of files that have just been written, by relative path; these files are not read.
 
     Raises:
       MissingFolderError: there is nothing.
@@ -56,7 +59,7 @@ def folder_digest(uri: str, advance: Callable[[int], None] | None = None) -> Fol
     found, lines = _listed(storage.resolve(uri)), []
     for file in found:
         with _readable(file.path):
-            lines.append((file.relative, _content(file.path)))
+            lines.append((file.relative, _content(file, known or {})))
         if advance is not None:
             advance(file.size)
     # JSON, as a file's name may hold line ends, or bytes that are no text.
@@ -136,12 +139,14 @@ def _in_bucket(path: str) -> Iterator[_File]:
         yield _File(one.removeprefix(f"{folder}/"), one, size)
 
 
-def _content(path: str) -> str:
-    if storage.is_remote(path):
-        return storage.content_digest(path)
-    mode = os.lstat(path).st_mode
-    if stat.S_ISLNK(mode):
-        return "-> " + os.readlink(path)
-    if not stat.S_ISREG(mode):
-        raise DataError(f"'{path}' is neither a file nor a folder nor a link.", "Remove it: nothing of Braid makes it.")
-    return storage.content_digest(path)
+def _content(file: _File, known: Mapping[str, str]) -> str:
+    path = file.path
+    if not storage.is_remote(path):
+        mode = os.lstat(path).st_mode
+        if stat.S_ISLNK(mode):
+            return "-> " + os.readlink(path)
+        if not stat.S_ISREG(mode):
+            raise DataError(
+                f"'{path}' is neither a file nor a folder nor a link.", "Remove it: nothing of Braid makes it."
+            )
+    return known.get(file.relative) or storage.bytes_digest(path)

@@ -15,7 +15,17 @@ import pyarrow as pa
 from beam_jobs import broadcast, capture, duck, io_lineage, progress, storage
 from beam_jobs.chunks import Chunk, read_chunk, where_stood
 from beam_jobs.errors import DataError
-from beam_jobs.kernel import Finish, PrepareConfig, QueryFailure, Stretch, query_batches, refused, run_query
+from beam_jobs.kernel import (
+    Finish,
+    OutOfOrder,
+    PrepareConfig,
+    QueryFailure,
+    Stretch,
+    order_of,
+    query_batches,
+    refused,
+    run_query,
+)
 from beam_jobs.progress import Progress
 from beam_jobs.publish import ChunkReport
 from beam_jobs.row_groups import unreadable
@@ -31,7 +41,7 @@ _in_sight = threading.Event()
 def batches_in_sight() -> Iterator[None]:
     """Around a job on the in-process runner, for debugging: `run_query` has every chunk in its local variable `batch`.
 
-    DuckDB still reads the file itself where it did: from Arrow it may join in another order, and so write in another.
+    DuckDB still reads the file itself where it did: from Arrow it may join from another side than it did in the job.
     """
     _in_sight.set()
     try:
@@ -58,6 +68,8 @@ class RunChunk(beam.DoFn):
     ) -> None:
         super().__init__()
         self.config, self.stream, self.broadcasts, self.finishing = config, stream, broadcasts, finishing
+        # Copies of a row need an order of their own; else the stream's order is kept by itself, as a rule.
+        self._order = order_of(config) if config.fan_out else ""
 
     def setup(self) -> None:
         """Opens the worker's database and loads the broadcast tables, once."""
@@ -93,8 +105,7 @@ class RunChunk(beam.DoFn):
             source.register(chunk.first_row, chunk.first_row + chunk.rows)
             batch = source.read() if _in_sight.is_set() else None
         try:
-            has_view = source.rows is None
-            report = run_query(self._connection, self.config, stretch, batch, has_view=has_view, finish=self._finish)
+            report = self._answer(stretch, batch, has_view=source.rows is None)
         except QueryFailure as failure:
             raise blamed(self.config, source, stretch, failure) from failure
         finally:
@@ -102,6 +113,13 @@ class RunChunk(beam.DoFn):
         ledger = report.ledger
         progress.advance(self.config.step, Progress(read=ledger.read, written=ledger.written, chunks=1))
         return report
+
+    def _answer(self, stretch: Stretch, batch: pa.Table | None, has_view: bool) -> ChunkReport:
+        try:
+            return run_query(self._connection, self.config, stretch, batch, self._order, has_view, self._finish)
+        except OutOfOrder:
+            self._order = order_of(self.config)  # of the next chunks as well: they would come no better
+        return run_query(self._connection, self.config, stretch, batch, self._order, has_view, self._finish)
 
 
 class ChunkSource:

@@ -126,6 +126,10 @@ class QueryFailure(Exception):  # noqa: N818  it is caught and worded, never sho
             self.hint = "Read fewer columns, broadcast smaller tables, or partition by columns with more values."
 
 
+class OutOfOrder(Exception):  # noqa: N818  it is caught, and the query run again
+    """Rows come out of a query in another order than that of the stream: DuckDB has joined from the other side."""
+
+
 def query_batches(connection: duckdb.DuckDBPyConnection, sql: str) -> Generator[pa.RecordBatch, None, None]:
     """Streams a query's output in batches of up to 131,072 rows.
 
@@ -147,18 +151,28 @@ class _Run:
     stretch: Stretch
     counts: RowCounts | None
     finish: Finish | None = None
+    ordered: bool = True
+    last: int = -1
     written: int = 0
     times: list[tuple[int, int]] = field(default_factory=list)
     tally: Counter[str] = field(default_factory=Counter)
 
     def row_ids(self, batch: pa.RecordBatch) -> npt.NDArray[np.int64]:
-        """`_row` of each row: the input row's, or new ones where rows stand for groups."""
+        """`_row` of each row: the input row's, or new ones where rows stand for groups.
+
+        Raises:
+          OutOfOrder: the query does not order them, and they do not follow the stream.
+        """
         if self.counts is None:
             start = (self.stretch.number << ROW_PLACE_BITS) + self.written
             return np.arange(start, start + batch.num_rows, dtype=np.int64)
         carried = batch.column(len(self.config.query.output))
         at = np.asarray(carried.fill_null(-1).to_numpy(zero_copy_only=False))
         self.counts.add(at)
+        if not self.ordered and len(at):
+            if at[0] < self.last or (at[1:] < at[:-1]).any():
+                raise OutOfOrder
+            self.last = int(at[-1])
         return self.stretch.row_ids(at)
 
     @property
@@ -183,20 +197,22 @@ def run_query(
 ) -> ChunkReport:
     """Runs the step's query on one batch of its stream and writes the output as one attempt.
 
-    The query's other tables are in the connection.
+    The query's other tables are in the connection. DuckDB joins from the side that it takes for the smaller one, by
+    guesses that differ between a file that it reads and one that comes through Arrow: the order is not left to it.
 
     Args:
       batch: the rows of the stream, `_at` last; None where DuckDB reads them itself and nobody looks at them.
       has_view: DuckDB reads them itself, by a view of the stream's name.
-      order_by: what the job orders the output by, for an answer that does not depend on DuckDB's hash tables.
+      order_by: what the job orders the output by (see `order_of`); '' where it is in the stream's order as it comes.
       finish: what becomes of the output before it is written.
 
     Raises:
       DataError: rows multiply without `fan_out`, the output's columns differ from those checked, a row has no split.
       QueryFailure: DuckDB could not run the query.
+      OutOfOrder: without `order_by`, the output is in another order than the stream.
     """
-    query = config.query
-    run = _Run(config, stretch, RowCounts(stretch.first, stretch.rows) if query.carries else None, finish)
+    query, ordered = config.query, bool(order_by)
+    run = _Run(config, stretch, RowCounts(stretch.first, stretch.rows) if query.carries else None, finish, ordered)
     schema = query.output if finish is None else finish.schema
     attempt = publish.new_attempt(stretch.number)
     sql = f"SELECT * FROM (\n{query.sql}\n) ORDER BY {order_by}" if order_by else query.sql
@@ -221,9 +237,12 @@ def numbered(rows: pa.Table) -> tuple[pa.Table, npt.NDArray[np.int64]]:
     return rows.drop_columns([ROW]).append_column(CARRY, at), rows.column(ROW).to_numpy()
 
 
-def order_of(query: CheckedQuery) -> str:
-    """What the output of a partition is ordered by."""
-    return CARRY if query.carries else "ALL"
+def order_of(config: PrepareConfig) -> str:
+    """What the output is ordered by for an answer that depends on its rows alone, not on DuckDB's hash tables."""
+    if not config.query.carries:
+        return "ALL"
+    ties = range(1, len(config.query.output) + 1) if config.fan_out else ()
+    return ", ".join([CARRY, *map(str, ties)])
 
 
 @contextmanager

@@ -174,7 +174,7 @@ class RunPartition(beam.DoFn):
         stood = functools.partial(where_stood, self.stream)
         stretch = Stretch(number, 0, len(ids), lambda at: ids[at], where, stood)
         try:
-            report = run_query(self._connection, self.config, stretch, batch, order_of(query))
+            report = run_query(self._connection, self.config, stretch, batch, order_of(self.config))
         except QueryFailure as failure:
             raise refused(self.config, failure, where) from failure
         finally:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import BinaryIO, Self
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from beam_jobs import io_lineage, publish, storage
+from beam_jobs.digested_output import DigestedOutput, open_digested
 from beam_jobs.splits import Split, assign
 from beam_jobs.table import ROW, ROW_GROUP_ROWS, Part
 
@@ -40,9 +41,10 @@ class PartWriter:
         self._relative = f"Split-{split}/{name}" if split else name
         self._waiting: list[pa.Table] = []
         self._waiting_rows = 0
-        self._stream: BinaryIO | None = None
+        self._stream: DigestedOutput | None = None
         self._writer: pq.ParquetWriter | None = None
         self._row_groups: list[int] = []
+        self._digest = ""
 
     @property
     def rows(self) -> int:
@@ -51,8 +53,8 @@ class PartWriter:
 
     @property
     def parts(self) -> tuple[Part, ...]:
-        """The part that it wrote, if it had rows."""
-        whole = Part(self._relative, tuple(self._row_groups), self._chunk, self._split)
+        """The part that it wrote, once it is closed, if it had rows."""
+        whole = Part(self._relative, tuple(self._row_groups), self._chunk, self._split, self._digest)
         return (whole,) if self._row_groups else ()
 
     def write(self, rows: pa.Table) -> None:
@@ -101,13 +103,14 @@ class PartWriter:
         self._waiting_rows -= count
         with storage.writing(self._path):
             for first in range(0, count, ROW_GROUP_ROWS):
-                group = rows.slice(first, min(ROW_GROUP_ROWS, count - first))
+                # In one piece, as pages end where pieces do: the same rows are the same bytes, however they come.
+                group = rows.slice(first, min(ROW_GROUP_ROWS, count - first)).combine_chunks()
                 self._open(rows.schema).write_table(group, row_group_size=ROW_GROUP_ROWS)
                 self._row_groups.append(group.num_rows)
 
     def _open(self, schema: pa.Schema) -> pq.ParquetWriter:
         if self._writer is None:
-            self._stream = storage.open_output(self._path)
+            self._stream = open_digested(self._path)
             self._writer = pq.ParquetWriter(self._stream, schema, compression=_COMPRESSION, **_encodings(schema))
         return self._writer
 
@@ -120,6 +123,7 @@ class PartWriter:
         finally:
             if stream is not None:
                 stream.close()
+                self._digest = stream.digest
 
 
 def _encodings(schema: pa.Schema) -> dict[str, object]:

@@ -112,9 +112,8 @@ class Replay:
         batch, ids = numbered(_selected(rows, (*query.stream_columns, ROW)))
         stretch = Stretch(failure.number, 0, len(ids), lambda at: ids[at], failure.words, lambda row: f"_row {row}")
         config = dataclasses.replace(self.config, root=f"{root}/{_OUTPUT}")
-        order = order_of(query) if query.partition_by else ""
         try:
-            report = run_query(self._connection, config, stretch, batch, order)
+            report = run_query(self._connection, config, stretch, batch, order_of(config))
         except QueryFailure as refusal:
             raise refused(config, refusal, failure.words) from refusal
         report.ledger.check(config.step)

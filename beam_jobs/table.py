@@ -36,17 +36,24 @@ class Part:
       row_groups: the rows of each row group, in order.
       chunk: the number of the chunk that it was written from (or, read in place, is numbered from).
       split: '' in a table without splits.
+      digest: BLAKE2b-128 of the bytes, in hexadecimal, as they were written; '' of a file that is read in place.
     """
 
     path: str
     row_groups: tuple[int, ...]
     chunk: int
     split: str = ""
+    digest: str = ""
 
     @property
     def rows(self) -> int:
         """Rows in the file."""
         return sum(self.row_groups)
+
+    @property
+    def is_in_place(self) -> bool:
+        """Whether it is a source's own file, which lies where its path says."""
+        return storage.is_remote(self.path) or os.path.isabs(self.path)
 
 
 @dataclass(frozen=True)
@@ -95,8 +102,7 @@ class Table:
 
     def path(self, part: Part) -> str:
         """Where a part can be opened."""
-        whole = storage.is_remote(part.path) or os.path.isabs(part.path)
-        return part.path if whole else f"{self.root.rstrip('/')}/{part.path}"
+        return part.path if part.is_in_place else f"{self.root.rstrip('/')}/{part.path}"
 
     def in_split(self, split: str) -> tuple[Part, ...]:
         """The parts of one split."""
@@ -137,6 +143,17 @@ class Table:
             origins=tuple(Origin(**origin) for origin in data["origins"]),
             extra=data["extra"],
         )
+
+
+def written_digests(root: str) -> dict[str, str]:
+    """Digests of a table's files by their paths relative to `root`, as its job took them; none where no table is."""
+    if not storage.exists(f"{root.rstrip('/')}/{MANIFEST}"):
+        return {}
+    try:
+        parts = Table.load(root).parts
+    except (KeyError, TypeError, ValueError):  # something else that is called so
+        return {}
+    return {part.path: part.digest for part in parts if part.digest}
 
 
 def read_batches(

@@ -16,7 +16,7 @@ def record_table(artifact: Artifact, name: str, table: Table, known: Mapping[str
     """Sets the custom properties of an artifact that holds a table.
 
     `table` is its name in queries, `ledger` the job's counts, `splits` the rows of each split,
-    `schema_digest` that of the columns, `content_digest` that of its data files (`known` by path, where they are).
+    `schema_digest` that of the columns, `content_digest` that of its data files (see there).
     """
     if "rows" in (artifact.PROPERTIES or {}):
         artifact.rows = table.rows
@@ -77,15 +77,18 @@ def schema_digest(schema: pa.Schema) -> str:
 def content_digest(table: Table, known: Mapping[str, str] | None = None) -> str:
     """Digest of the bytes of the table's files, in the manifest's order; of those read in place, whatever their names.
 
+    What a job wrote is digested already, and is not read again.
+
     Args:
       table: the table.
-      known: digests of files by path, which are then not read.
+      known: digests of files that are read in place, by path; of others in a bucket the store's checksums are taken.
     """
     lines = []
     for part in table.parts:
-        path = table.path(part)
-        digest = (known or {}).get(path) or storage.content_digest(path)
-        lines.append(digest if path == part.path else f"{part.path}:{digest}")
+        if part.is_in_place:
+            lines.append((known or {}).get(part.path) or storage.content_digest(part.path))
+        else:
+            lines.append(f"{part.path}:{part.digest or storage.bytes_digest(table.path(part))}")
     return storage.text_digest("\n".join(lines))
 
 

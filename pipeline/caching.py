@@ -15,6 +15,7 @@ from tfx.types.artifact import Artifact
 from beam_jobs import storage
 from beam_jobs.errors import DataError
 from beam_jobs.folder_digest import FolderDigest, MissingFolderError, folder_digest, folder_size
+from beam_jobs.table import written_digests
 from pipeline.cache_key import CONTEXT_TYPE, PARTS, CacheKey, identity
 from pipeline.lineage.records import plain
 from pipeline.property_values import text_of, unindexed
@@ -155,6 +156,8 @@ def _lost(artifact: Artifact) -> str:
 def describe(outputs: Artifacts, told: execution_result_pb2.ExecutorOutput) -> None:
     """Records on each output what its folder holds: `tree_digest`, `bytes` and `files_count`.
 
+    Call it as the step has ended: of the files of tables it takes the digests that their jobs took while writing.
+
     Args:
       outputs: as the executor was given them.
       told: what it returned, which TFX publishes in their place.
@@ -173,7 +176,7 @@ def describe(outputs: Artifacts, told: execution_result_pb2.ExecutorOutput) -> N
 
 def _held(uri: str) -> FolderDigest:
     try:
-        return folder_digest(uri)
+        return folder_digest(uri, known=written_digests(uri))
     except MissingFolderError:  # nothing was written
         return FolderDigest(storage.text_digest("[]"), 0, 0)
 

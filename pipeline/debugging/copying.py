@@ -99,10 +99,6 @@ def _bytes(found: RecordedArtifact, notes: list[str]) -> int:
 def _copy(found: RecordedArtifact, folder: str, notes: list[str]) -> None:
     """Fetches an input, unless the capsule has it already, and tells whether it is what the step read."""
     uri, recorded = found.artifact.uri, found.artifact.properties.get("tree_digest")
-    if storage.is_remote(uri):  # whose digest is made of the store's own checksums
-        if not os.path.isdir(folder) or folder_size(folder) != folder_size(uri):
-            fetch(uri, folder)
-        return
     if recorded and os.path.isdir(folder) and folder_digest(folder).digest == recorded:
         return
     fetch(uri, folder)

@@ -206,7 +206,7 @@ def _table_digest(uri: str, advance: Advance) -> str:
     table, lines = Table.load(uri), []
     for part in table.parts:
         try:
-            lines.append(f"{part.path}:{storage.content_digest(table.path(part))}")
+            lines.append(f"{part.path}:{storage.bytes_digest(table.path(part))}")
         except OSError as error:
             raise DataError(f"'{error.filename or table.path(part)}' cannot be read: {error.strerror}.") from error
     advance(folder_size(uri)[1])

@@ -1,11 +1,15 @@
+import itertools
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from beam_jobs import publish
+from beam_jobs import publish, storage
 from beam_jobs.errors import DataError
 from beam_jobs.parts import ROW_FIELD, AttemptWriter, PartWriter
 from beam_jobs.splits import SplitByColumn
@@ -30,11 +34,30 @@ def test_row_groups_have_the_contracts_size_whatever_the_pieces(tmp_path: Path, 
             writer.write(table(size, first))
             assert writer.rows == first + size
     groups = (ROW_GROUP_ROWS, ROW_GROUP_ROWS, 37_856)
-    assert writer.parts == (Part("Split-train/part-000003.parquet", groups, 3, "train"),)
-    written = pq.ParquetFile(tmp_path / "_pending/try/Split-train/part-000003.parquet")
+    path = tmp_path / "_pending/try/Split-train/part-000003.parquet"
+    digest = storage.bytes_digest(str(path))
+    assert writer.parts == (Part("Split-train/part-000003.parquet", groups, 3, "train", digest),)
+    written = pq.ParquetFile(path)
     assert [written.metadata.row_group(i).num_rows for i in range(3)] == [131_072, 131_072, 37_856]
     assert written.metadata.row_group(0).column(0).compression == "ZSTD"
     assert written.read().column("a").to_pylist() == list(range(300_000))
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.integers(1, 120_000), max_size=12), st.integers(1, 300_000))
+def test_the_same_rows_are_the_same_bytes_in_whatever_pieces_they_come(sizes: list[int], count: int) -> None:
+    whole = table(count)
+    cuts = [0, *(cut for cut in np.cumsum(np.array(sizes, np.int64)).tolist() if cut < count), count]
+    digests = set()
+    with tempfile.TemporaryDirectory() as folder:
+        for name, ends in (("whole", [0, count]), ("pieces", cuts)):
+            with PartWriter(folder, name, 3) as writer:
+                for first, last in itertools.pairwise(ends):
+                    writer.write(whole.slice(first, last - first))
+            (part,) = writer.parts
+            assert part.digest == storage.bytes_digest(publish.pending(folder, name, part.path))
+            digests.add(part.digest)
+    assert len(digests) == 1
 
 
 def test_text_is_stored_once_a_value_and_row_ids_cost_next_to_nothing(tmp_path: Path) -> None:
