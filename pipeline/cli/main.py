@@ -50,7 +50,8 @@ def braid(context: click.Context, debug: bool) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Entry point of the console script.
 
-    Exits 0, 1 on an error, 2 on wrong usage, 130 on Ctrl-C, 143 on SIGTERM.
+    Exits 0, 1 on an error, 2 on wrong usage, 75 where a service's job is left because the service does not answer, 130 on
+    Ctrl-C, 143 on SIGTERM.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in arguments

@@ -33,6 +33,7 @@ class Asked:
     last: str
     only: str
     detach: bool
+    check: bool
     as_json: bool
     verbose: bool
 
@@ -83,6 +84,11 @@ class Asked:
     is_flag=True,
     help="Leave a service's job as soon as it is submitted; `braid attach` goes on from there.",
 )
+@click.option(
+    "--check/--no-check",
+    default=True,
+    help="Whether to check first, as `braid check` does, what a run on a service would meet. [default: check]",
+)
 @options.as_json
 @click.option("--verbose", is_flag=True, help="Let TFX and Beam log.")
 def command(**given: Any) -> None:
@@ -104,8 +110,9 @@ def command(**given: Any) -> None:
 
 def _run(asked: Asked, console: "Console", shows_all: bool) -> "Run":
     from pipeline import display, loading, planning, stores
-    from pipeline.cli import quiet
+    from pipeline.cli import preflight, quiet
     from pipeline.errors import NotReusableError, StepFailedError
+    from pipeline.remote.recorded_job import unfinished_jobs
     from pipeline.selection import Selection
     from pipeline.targets import loading as targets
     from pipeline.workspace import Workspace
@@ -115,6 +122,8 @@ def _run(asked: Asked, console: "Console", shows_all: bool) -> "Run":
     place = Workspace(os.path.abspath(asked.workspace), asked.store).create()
     stores.check_writable(place.store)
     plan = planning.plan(loaded, place.memo)
+    if on.service and asked.check and not asked.resume and not unfinished_jobs(place, loaded.config.name):
+        preflight.before_a_run(console, plan, on.service, asked.verbose)
     with console.status("Loading TFX ..."), quiet.native_logs(asked.verbose), quiet.without_stock_components():
         from pipeline import runner
     selection = Selection(asked.resume, asked.first, asked.last, asked.only)

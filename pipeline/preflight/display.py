@@ -24,6 +24,16 @@ def report(console: Console, told: Report) -> None:
     console.print(f"{words} ({told.seconds:.0f} s)")
 
 
+def before_a_run(console: Console, told: Report) -> None:
+    """What somebody wants to know whose run is about to begin: warnings, and what it may cost."""
+    for one in told.findings:
+        if one.severity == "warning":
+            console.print(f"{escape(one.where)}: {escape(one.message)}", style="yellow", soft_wrap=True)
+    if told.estimate:
+        cost, hours = _words(told.estimate.cost), _words(told.estimate.worker_hours)
+        console.print(f"Estimate, if nothing is reused: {cost} {told.estimate.currency} for {hours} worker-hours.")
+
+
 def _findings(console: Console, findings: tuple[Finding, ...]) -> None:
     if not findings:
         return

@@ -2,6 +2,7 @@
 
 from pipeline import unfinished
 from pipeline.errors import RunError
+from pipeline.remote import left_jobs
 from pipeline.remote.jobs import Jobs
 from pipeline.remote.recorded_job import RecordedJob
 from pipeline.workspace import Workspace
@@ -13,17 +14,21 @@ def cancel(workspace: Workspace, pipeline: str, job: RecordedJob) -> str:
     A process that waits for the job hears of it from the service, and marks the run itself.
 
     Raises:
-      RunError: the job had ended before.
+      RunError: the job is done, or does not stop.
     """
-    jobs = Jobs(job.project, job.region, job.endpoint)
-    found = jobs.state(job.id) if job.id else jobs.find(job.name)
+    found = left_jobs.now(job)
     if found is not None and found.state == "DONE":
         raise RunError(
             f"The {job.title} is done: there is nothing to cancel.",
             f"Take up what it made:  braid attach {job.run}",
         )
     if found is not None and not found.has_ended:
-        found = jobs.cancel_and_wait(found.id)
+        found = Jobs(job.project, job.region, job.endpoint).cancel_and_wait(found.id)
+    if found is not None and not found.has_ended:
+        raise RunError(
+            f"The {job.title} was told to stop, and is {found.state.lower()} still.",
+            f"Give the command again a little later; {job.link or 'the console'} shows what it waits for.",
+        )
     state = found.state.lower() if found else "gone: the service knows nothing of it"
     try:
         with workspace.exclusive(pipeline):

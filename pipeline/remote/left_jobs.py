@@ -2,6 +2,8 @@
 
 from pipeline import runs
 from pipeline.errors import RunError
+from pipeline.remote.errors import JobNotFoundError
+from pipeline.remote.jobs import Jobs, JobState
 from pipeline.remote.recorded_job import RecordedJob
 from pipeline.step_launcher import StepLauncher
 from pipeline.targets.target import Dataflow
@@ -28,16 +30,26 @@ def cannot_wait(
     return f"step '{job.step}' {reason}" if reason else ""
 
 
+def now(job: RecordedJob) -> JobState | None:
+    """The job as the service has it; None where it knows nothing of it, or no longer.
+
+    Raises:
+      NotReachableError: the service does not answer.
+    """
+    jobs = Jobs(job.project, job.region, job.endpoint)
+    try:
+        return jobs.state(job.id) if job.id else jobs.find(job.name)
+    except JobNotFoundError:
+        return None
+
+
 def give_up(job: RecordedJob, why: str) -> None:
     """Makes sure that nobody works for the step any more.
 
     Raises:
       RunError: the job is still being done: its outputs must not be taken from under it.
     """
-    from pipeline.remote.jobs import Jobs
-
-    jobs = Jobs(job.project, job.region, job.endpoint)
-    found = jobs.state(job.id) if job.id else jobs.find(job.name)
+    found = now(job)
     if found is not None and not found.has_ended:
         raise RunError(
             f"Run '{job.run}' waits for {job.title}, which is {found.state.lower()} ({job.link or job.name}), and this "
