@@ -8,7 +8,7 @@ import re
 import socket
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,6 +16,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from cloud import flex_templates
+from cloud.container_image import Image
+from cloud.flex_templates import LaunchedJob, TemplateError
 from cloud.misbehaviour import Answer, Misbehaviour, Request
 from cloud.remote_job import BASIC, CANCELLED, ENDED, ERROR, WARNING, RemoteJob, Workers
 from cloud.service_account import ServiceAccount
@@ -24,6 +27,7 @@ _PATH = re.compile(
     r"/v1b3/projects/(?P<project>[^/]+)/locations/(?P<region>[^/]+)/jobs(/(?P<id>[^/]+)(/(?P<part>\w+))?)?$"
 )
 
+_LAUNCH = re.compile(r"/v1b3/projects/[^/]+/locations/[^/]+/flexTemplates:launch$")
 
 _CANCELLED = 5  # the client writes enumerations as numbers
 _IMPORTANCE = {1: "JOB_MESSAGE_DEBUG", 5: "JOB_MESSAGE_DETAILED", 2: BASIC, 3: WARNING, 4: ERROR}
@@ -51,12 +55,14 @@ class DataflowService:
     Attributes:
       address: for `--dataflow_endpoint`; Beam speaks REST where it reads `localhost`.
       jobs: by id.
+      images: in the registry, by name.
       calls: every call of the API.
     """
 
     def __init__(self, folder: Path, workers: Workers) -> None:
         self.folder, self.workers = folder, workers
         self.jobs: dict[str, RemoteJob] = {}
+        self.images: dict[str, Image] = {}
         self.calls: list[tuple[Request, int]] = []
         self.misbehaviours: list[Misbehaviour] = []
         self._lock = threading.Lock()
@@ -106,6 +112,8 @@ class DataflowService:
     def _work(self, request: Request, query: Mapping[str, Sequence[str]], body: bytes) -> Answer:
         if request.creates:
             return self._create(json.loads(body))
+        if request.what == "launch":
+            return self._launch(json.loads(body)["launchParameter"])
         if request.what == "jobs":
             wanted = query.get("name", [""])[0]
             return Answer({"jobs": [job.as_json() for job in self.jobs.values() if wanted in ("", job.name)]})
@@ -117,15 +125,36 @@ class DataflowService:
 
     def _create(self, submitted: dict[str, Any]) -> Answer:
         """A job of a name that is active is answered in place of a second one."""
+        return self._begin(
+            submitted["name"],
+            lambda name, folder: RemoteJob(name, submitted, folder, self.workers, list(self.misbehaviours)),
+        )
+
+    def _launch(self, launch: dict[str, Any]) -> Answer:
+        """Starts a Flex Template, if its parameters are what its spec asks for."""
+        try:
+            spec = flex_templates.read_spec(launch["containerSpecGcsPath"], self.workers)
+        except TemplateError as error:
+            return Answer.error(400, str(error))
+        wrong = list(flex_templates.violations(spec, launch.get("parameters", {})))
+        if wrong:
+            return Answer.error(400, f"The template parameters are invalid. Details: {'; '.join(wrong)}")
+        image = self.images.get(spec["image"])
+        bad = list(self.misbehaviours)
+        answer = self._begin(
+            launch["jobName"], lambda name, folder: LaunchedJob(name, launch, spec, image, folder, self.workers, bad)
+        )
+        return Answer({"job": answer.body})
+
+    def _begin(self, name: str, made: Callable[[str, Path], RemoteJob]) -> Answer:
         with self._lock:
             for job in self.jobs.values():
-                if job.name == submitted["name"] and job.state not in ENDED:
+                if job.name == name and job.state not in ENDED:
                     return Answer(job.as_json())
-            name = f"2026-11-22_00_00_00-{len(self.jobs) + 1:019d}"
-            folder = self.folder / name
+            number = f"2026-11-22_00_00_00-{len(self.jobs) + 1:019d}"
+            folder = self.folder / number
             folder.mkdir(parents=True)
-            job = RemoteJob(name, submitted, folder, self.workers, list(self.misbehaviours))
-            self.jobs[name] = job
+            job = self.jobs[number] = made(number, folder)
         job.start()
         return Answer(job.as_json())
 
@@ -149,11 +178,11 @@ class DataflowService:
                 if parts.path == "/token":
                     self._send(service._token(body.decode()))
                     return
-                found = _PATH.match(parts.path)
-                if not found:
+                what = _called(parts.path)
+                if not what:
                     self._send(Answer.error(404, f"No such method: {parts.path}"))
                     return
-                request = Request(self.command, found["part"] or ("job" if found["id"] else "jobs"), parts.path)
+                request = Request(self.command, what, parts.path)
                 authorization = self.headers.get("Authorization", "")
                 given = service.answer(request, parse_qs(parts.query), body, authorization)
                 service.calls.append((request, 0 if given.cut else given.status))
@@ -183,6 +212,14 @@ class DataflowService:
         if token is None:
             return Answer({"error": "invalid_grant", "error_description": "Invalid JWT Signature."}, 400)
         return Answer({"access_token": token, "token_type": "Bearer", "expires_in": 3600})
+
+
+def _called(path: str) -> str:
+    """What a path asks for, as `Request` calls it; '' for no method of the API."""
+    if _LAUNCH.match(path):
+        return "launch"
+    found = _PATH.match(path)
+    return (found["part"] or ("job" if found["id"] else "jobs")) if found else ""
 
 
 def _told(job: RemoteJob, request: Request, query: Mapping[str, Sequence[str]]) -> dict[str, Any]:

@@ -90,12 +90,13 @@ def test_a_transform_is_what_it_is_here(examples: Table, tmp_path: Path, kind: s
         for name, arguments in (("here", LOCAL), ("there", service.arguments())):
             module.write_text(MODULE)
             config = TransformConfig() if kind == "default" else TransformConfig(module=str(module))
-            plan = analysis.plan(examples, keras_factory.LATE, schema_pb2.Schema(), config, str(tmp_path / name))
+            output = str(tmp_path / name)
+            plan = analysis.plan(examples, keras_factory.LATE, schema_pb2.Schema(), config, output, output)
             job = analysis_job.Analyze(plan)
             assert job.fused == (kind == "default")
             module.unlink()  # it travels as text
             run(job, arguments)
-            analysis.finish(plan)
+            analysis.finish(plan, job.fused)
             analysis.clean(plan)
     assert digest(tmp_path / "there") == digest(tmp_path / "here")
 
