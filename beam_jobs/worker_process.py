@@ -5,6 +5,7 @@ that was cancelled go on, and publish. So the worker looks whether its job was c
 this program once more, with `--lost`, if it did not end by itself: that cancels the job, and whoever waits for it hears.
 """
 
+import atexit
 import json
 import os
 import sys
@@ -76,6 +77,11 @@ def main(arguments: list[str]) -> None:
     from apache_beam.runners.worker import sdk_worker_main
 
     sdk_worker_main.main(arguments)
+    # The job waits for its workers to be gone, one after the other; taking thousands of modules down would take long.
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from benchmarks.measure import run_once, work
 MODULE = "benchmarks.portable"
 OUT = os.path.join(flights_rows.CACHE, "portable")
 WORKERS = 2
-ROUNDS = {1: 3, 10: 5, 100: 3}
+ROUNDS = {1: 3, 10: 3, 100: 3}
 LOCAL, PORTABLE = "local", "portable"
 _SERVICE = Path(__file__).with_name("job_service.py")
 _WORKER = "beam_jobs.worker_process"
