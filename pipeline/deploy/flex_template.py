@@ -146,10 +146,12 @@ def write_launcher(strand: DataStrand, folder: str) -> BuildFolder:
         f"COPY {MAIN} {flex_main.STRAND} {flex_main.PACKAGES} {PLACE}/",
         f"ENV FLEX_TEMPLATE_PYTHON_PY_FILE={PLACE}/{MAIN}",
     ]
+    # Sorted, as the parameters of a component are: splits are written in the order of their shares.
+    told = json.dumps(strand.to_json(), indent=1, sort_keys=True, default=str)
     more = {
         LAUNCHER_PINS: requirements(closure(image.locked(), LAUNCHER_PACKAGES)),
         MAIN: storage.read_text(flex_main.__file__),
-        flex_main.STRAND: json.dumps(strand.to_json(), indent=1, default=str) + "\n",
+        flex_main.STRAND: f"{told}\n",
     }
     return image.write(folder, lines, package.pins, package.wheel, package.digest, more)
 
