@@ -17,6 +17,7 @@ import yaml
 
 from pipeline import reference
 from pipeline.cli import main
+from pipeline.cli.deploy import command as deploy
 from pipeline.cli.lineage import QUESTIONS
 from pipeline.config import PipelineConfig
 
@@ -181,6 +182,7 @@ def test_yaml_blocks_are_valid_settings(page: Path) -> None:
 def test_every_command_is_documented() -> None:
     text = "\n".join(page.read_text() for page in PAGES)
     every = [*main.COMMANDS, *(f"lineage {question}" for question in QUESTIONS)]
+    every += [f"deploy {what}" for what in deploy.commands]
     assert [name for name in every if f"braid {name}" not in text] == []
 
 

@@ -28,7 +28,7 @@ def command() -> None:
     """Write images and templates for Google Cloud, and say the commands that build, push and start them."""
 
 
-@command.command("image")
+@command.command("image", short_help="An image for workers, or for Braid itself.")
 @click.option("--folder", metavar="DIR", default="", help=_FOLDER + " [default: deploy/worker or deploy/orchestrator]")
 @click.option("--orchestrator", is_flag=True, help="An image that runs `braid` itself, not one for workers.")
 @click.option("--kind", "kinds", multiple=True, help="Only for jobs of this kind, such as prepare. May be repeated.")
@@ -74,7 +74,7 @@ def image_command(
         _say("Workers come from it with:", [use])
 
 
-@command.command("template")
+@command.command("template", short_help="A Flex Template of a data strand.")
 @options.configuration
 @click.option("--image", default="", help="The launcher's image. [default: one in the project's registry]")
 @click.option("--folder", metavar="DIR", default="", help=_FOLDER + " [default: deploy/PIPELINE-template]")

@@ -3,11 +3,13 @@
 import pytest
 from golden import Golden
 
+from pipeline.cli.deploy import command as deploy
 from pipeline.cli.lineage import QUESTIONS
 from pipeline.cli.main import COMMANDS, main
 
+DEPLOYED = tuple(deploy.commands)
 CONFIGURATIONS = ("flights", "taxi")
-NESTED = [f"lineage {question}" for question in QUESTIONS]
+NESTED = [*(f"lineage {question}" for question in QUESTIONS), *(f"deploy {what}" for what in DEPLOYED)]
 
 
 def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
