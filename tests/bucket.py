@@ -9,11 +9,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlparse
 
 import pytest
 from apache_beam.internal.gcp.auth import _Credentials
 from apache_beam.io.gcp.gcsio import GcsIO
-from gcp_storage_emulator.server import create_server
+from gcp_storage_emulator.server import Router, create_server
 
 LOOPBACK = "127.0.0.1"
 # A token that is still valid is never renewed, so nobody is asked for one; without credentials at all Google's
@@ -54,6 +55,10 @@ class Bucket:
     def get(self, name: str) -> bytes:
         found: bytes = self.client.bucket(self.name).blob(name).download_as_bytes()
         return found
+
+    def lies_in(self, location: str) -> None:
+        """Moves it to a location, such as `EU`."""
+        self.client._connection.api_request("PATCH", f"/b/{self.name}", data={"location": location})
 
     @property
     def names(self) -> list[str]:
@@ -99,6 +104,37 @@ def storage_bucket(name: str, address: str, folder: Path, monkeypatch: pytest.Mo
     with _requests_into(bucket.requests):
         yield bucket
     assert attempts == [], "something beyond this machine was asked for"
+
+
+@contextmanager
+def lacking(bucket: Bucket, permission: str, admitted: bool = True) -> Iterator[None]:
+    """Answers 403 to what takes a permission on the bucket, such as `storage.objects.create`.
+
+    Args:
+      admitted: whether the service, asked which permissions are held, says so.
+    """
+    methods = {"create": ("POST", "PUT"), "get": ("GET",), "delete": ("DELETE",)}[permission.rpartition(".")[2]]
+    handled = Router.handle
+
+    def handle(self: Router, method: str) -> None:
+        request = self._request_handler
+        asks = "/iam/testPermissions" in request.path
+        if bucket.name not in request.path or not (asks or method in methods) or (asks and not admitted):
+            handled(self, method)
+            return
+        request.rfile.read(int(request.headers.get("Content-Length") or 0))
+        held = [name for name in parse_qs(urlparse(request.path).query).get("permissions", []) if name != permission]
+        refusal = {"error": {"code": 403, "message": f"The caller does not have {permission} access."}}
+        body = json.dumps({"permissions": held} if asks else refusal).encode()
+        request.send_response(200 if asks else 403)
+        request.send_header("Content-Type", "application/json")
+        request.send_header("Content-Length", str(len(body)))
+        request.end_headers()
+        request.wfile.write(body)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Router, "handle", handle)
+        yield
 
 
 def _only_loopback(monkeypatch: pytest.MonkeyPatch) -> list[object]:

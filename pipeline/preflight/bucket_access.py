@@ -1,5 +1,6 @@
 """Whether the buckets of a target can be read and written with the credentials that are here, and lie where jobs run."""
 
+import errno
 import urllib.parse
 import uuid
 from collections.abc import Iterable, Iterator
@@ -12,6 +13,7 @@ from pipeline.preflight.finding import Finding
 
 SCHEME = "gs://"
 _NEEDED = ("storage.objects.create", "storage.objects.get", "storage.objects.delete", "storage.objects.list")
+_TAKES = {"written": _NEEDED[0], "read": _NEEDED[1], "deleted": _NEEDED[2]}
 _ROLE = "roles/storage.objectUser"
 _CONTENT = b"Braid looks whether it may write here."
 _MULTI_REGIONS = {
@@ -46,8 +48,12 @@ class Place:
 
 def check_writable(places: Iterable[Place]) -> Iterator[Finding]:
     """Writes, reads and deletes a small object in each folder; told is which permission that lacks."""
+    refused: set[str] = set()
     for folder, key in {one.path: one.key for one in places}.items():
-        yield from _tried(Place(key, folder))
+        place = Place(key, folder)
+        found = list(_tried(place)) if place.bucket not in refused else []
+        refused |= {place.bucket for _ in found}
+        yield from found
 
 
 def _tried(place: Place) -> Iterator[Finding]:
@@ -67,17 +73,21 @@ def _tried(place: Place) -> Iterator[Finding]:
             stream.write(_CONTENT)
         doing = "read"
         with storage.open_input(path) as stream:
-            found = stream.read()
-        if found != _CONTENT:
-            yield Finding(place.key, f"'{path}' was written and holds something else.", "Look at the store's service.")
+            stream.read()
         doing = "deleted"
         _remove(path)
     except (OSError, DataError) as error:
-        yield Finding(
-            place.key,
-            f"An object in '{place.path}' cannot be {doing}: {getattr(error, 'strerror', None) or error}.",
-            f"See that the bucket is there, and that these credentials have {_ROLE} on it.",
-        )
+        yield _refused(place, doing, error)
+
+
+def _refused(place: Place, doing: str, error: Exception) -> Finding:
+    denied = getattr(error, "errno", None) == errno.EACCES
+    why = f"it takes {_TAKES[doing]}" if denied else getattr(error, "strerror", None) or error
+    return Finding(
+        place.key,
+        f"With the credentials here an object in '{place.path}' cannot be {doing}: {why}.",
+        f"See that the bucket '{place.bucket}' is there, and that these credentials have {_ROLE} on it.",
+    )
 
 
 def _remove(path: str) -> None:

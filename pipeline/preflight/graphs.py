@@ -21,7 +21,7 @@ from pipeline.deploy import staging
 from pipeline.planning import Plan
 from pipeline.preflight.clean_interpreter import CleanInterpreter
 from pipeline.preflight.finding import Finding
-from pipeline.preflight.trial_runner import JobFailedError, trial_pipeline
+from pipeline.preflight.trial_runner import JobFailedError, not_made, trial_pipeline
 from pipeline.store_address import StoreAddress
 
 _PARTS = {
@@ -58,6 +58,9 @@ class Trials:
         for node in composed.components:
             if node.type in staging.KINDS:
                 yield from self._try_job(node)
+            elif staging.TRAINERS.get(node.type) == "keras":
+                told = f"The model of '{node.id}' takes a training to make: judging one was not tried, loading its libraries was."
+                yield Finding(node.id, told, "", "note")
             elif node.type in _PARTS and (needs_schema or _PARTS[node.type] != "schema"):
                 yield from self._make(node)
 
@@ -77,6 +80,8 @@ class Trials:
             yield from failed.findings
         except BraidError as error:
             yield _on_a_sample(node.id, error)
+        except Exception as error:  # whatever keeps a job from being made keeps it from being submitted
+            yield not_made(error, node.id, self._project)
 
     def _make(self, node: BaseNode) -> Iterator[Finding]:
         """What later jobs need of a step that runs here: as small as it may be."""

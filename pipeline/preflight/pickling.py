@@ -29,6 +29,18 @@ class _Leaves(PipelineVisitor):
                 self.found.append((transform_node.full_label, function))
 
 
+def behind(error: BaseException, step: str, project: str) -> Iterator[Finding]:
+    """The function that Beam could not pickle as a transform was made, which its error names by address alone."""
+    trace = error.__traceback__
+    while trace is not None:
+        named = trace.tb_frame.f_locals
+        for function in (named.get("fn"), getattr(named.get("self"), "fn", None)):
+            if function is not None and (cause := _error(function)) is not None:
+                yield _told(function, cause, step, str(type(function).__name__), project)
+                return
+        trace = trace.tb_next
+
+
 def unpicklable(pipeline: Pipeline, step: str, project: str) -> Iterator[Finding]:
     """Each function of the pipeline that cannot be pickled.
 
@@ -40,15 +52,14 @@ def unpicklable(pipeline: Pipeline, step: str, project: str) -> Iterator[Finding
     pipeline.visit(leaves)
     for label, function in leaves.found:
         error = _error(function)
-        if error is None:
-            continue
-        culprit, path = _culprit(function)
-        what = f" for its '{path}', a {type(culprit).__name__}" if path else ""
-        yield Finding(
-            _place(function, project),
-            f"Step '{step}': '{label}' cannot be pickled{what}: {error}.",
-            _HINT,
-        )
+        if error is not None:
+            yield _told(function, error, step, label, project)
+
+
+def _told(function: Any, error: Exception, step: str, what: str, project: str) -> Finding:
+    culprit, path = _culprit(function)
+    why = f" for its '{path}', a {type(culprit).__name__}" if path else ""
+    return Finding(_place(function, project), f"Step '{step}': '{what}' cannot be pickled{why}: {error}.", _HINT)
 
 
 def _error(value: Any) -> Exception | None:

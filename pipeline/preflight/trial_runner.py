@@ -1,6 +1,7 @@
 """A Beam runner that hands a pipeline's graph to a clean interpreter, and words what goes wrong there."""
 
 import re
+import traceback
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ from apache_beam.transforms import environments
 from beam_jobs import worker_errors
 from pipeline.preflight.clean_interpreter import CleanInterpreter
 from pipeline.preflight.finding import Finding
-from pipeline.preflight.pickling import unpicklable
+from pipeline.preflight.pickling import behind, unpicklable
 
 _MISSING = re.compile(r"^(?:ModuleNotFoundError|ImportError): (?P<said>.*?)(?: \[while running.*)?$", re.MULTILINE)
 _LAST = re.compile(r"^(?P<type>[A-Za-z_][\w.]*(?:Error|Exception|Warning|Exit)): (?P<said>.*)$", re.MULTILINE)
@@ -46,8 +47,7 @@ class _TrialRunner(PipelineRunner):
             graph = pipeline.to_runner_api(default_environment=environment)
         except Exception as error:
             found = list(unpicklable(pipeline, self._step, self._project))
-            told = f"Step '{self._step}': its graph cannot be made: {type(error).__name__}: {error}"
-            raise JobFailedError(found or [Finding(self._step, told)]) from error
+            raise JobFailedError(found or [not_made(error, self._step, self._project)]) from error
         failed = self._worker.execute(graph.SerializeToString())
         if failed:
             raise JobFailedError([explained(failed, f"Step '{self._step}'", self._step)])
@@ -68,6 +68,16 @@ class _NoMetrics(MetricResults):
     def query(self, filter: Any = None) -> dict[str, list[Any]]:  # noqa: A002  Beam's name
         kinds = (self.COUNTERS, self.DISTRIBUTIONS, self.GAUGES, self.STRINGSETS, self.BOUNDED_TRIES)
         return {kind: [] for kind in kinds}
+
+
+def not_made(error: BaseException, step: str, project: str) -> Finding:
+    """A job whose graph could not be made, at the place where that failed."""
+    pickled = next(behind(error, step, project), None)
+    if pickled is not None:
+        return pickled
+    frames = worker_errors.own_frames("".join(traceback.format_exception(error)))
+    place = frames[-1].partition(" ")[0] if frames else step
+    return Finding(place, f"Step '{step}': its job cannot be made: {type(error).__name__}: {error}")
 
 
 def explained(text: str, what: str, where: str) -> Finding:
