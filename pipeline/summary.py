@@ -1,10 +1,10 @@
 """What the artifacts of a run say, as rows of words: kept features, metrics by split, the decision."""
 
 import json
-import os
 from collections.abc import Mapping
 from typing import Any
 
+from beam_jobs import storage
 from pipeline.runs import Output, Run
 
 MAIN_METRICS = (
@@ -34,11 +34,10 @@ def output_of(run: Run, step: str, key: str) -> Output | None:
 
 def _document(run: Run, step: str, key: str, file: str) -> dict[str, Any]:
     output = output_of(run, step, key)
-    path = os.path.join(output.uri, file) if output else ""
-    if not os.path.exists(path):
+    path = f"{output.uri.rstrip('/')}/{file}" if output else ""
+    if not path or not storage.exists(path):
         return {}
-    with open(path, encoding="utf-8") as stream:
-        document: dict[str, Any] = json.load(stream)
+    document: dict[str, Any] = json.loads(storage.read_text(path))
     return document
 
 
