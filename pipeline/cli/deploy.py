@@ -52,8 +52,8 @@ def image_command(
     as_json: bool,
 ) -> None:
     """Write the build folder of an image for workers, with all that their jobs need, or for Braid itself."""
-    from pipeline.deploy import flex_template, staging
     from pipeline.deploy import image as images
+    from pipeline.deploy import staging
 
     what = "orchestrator" if orchestrator else "worker"
     folder = folder or os.path.join("deploy", what)
@@ -62,8 +62,9 @@ def image_command(
     else:
         build = images.write_worker(folder, kinds or tuple(staging.STEPS), families or tuple(staging.FAMILIES))
     service = _service(target, assignments)
-    image = image or flex_template.in_registry(service, what, build.tag)
+    image = image or images.in_registry(service, what, build.tag)
     commands = _building(image, build, service)
+    _warn(build)
     use = "" if orchestrator else f"braid run CONFIG --target {target} --set image={image}"
     if as_json:
         options.print_json({"folder": folder, "files": build.files, "image": image, "commands": commands, "use": use})
@@ -109,6 +110,7 @@ def template_command(
     flex_template.check(strand, service, parameters)
     folder = folder or os.path.join("deploy", f"{strand.pipeline}-template")
     written = flex_template.write(strand, service, folder, image, parameters)
+    _warn(written.build)
     if as_json:
         options.print_json(_told(written, service))
         return
@@ -176,6 +178,14 @@ def _workflow(written: "Template", service: "Dataflow") -> list[str]:
         shlex.join(["gcloud", "workflows", "deploy", name, f"--source={source}", *place]),
         shlex.join(["gcloud", "workflows", "run", name, '--data={"run": "monday"}', *place]),
     ]
+
+
+def _warn(build: "BuildFolder") -> None:
+    """Tells of code that nobody could find again."""
+    from beam_jobs.errors import listed
+
+    if build.changed:
+        click.echo(f"The wheel holds what no commit does: {listed(build.changed)}.", err=True)
 
 
 def _say(title: str, commands: Sequence[str]) -> None:

@@ -4,6 +4,7 @@ One launch runs one graph, so that a template starts one stage of the strand (se
 starts all, one after the other.
 """
 
+import dataclasses
 import json
 import os
 import shlex
@@ -119,7 +120,7 @@ def write(strand: DataStrand, target: Dataflow, folder: str, name: str, given: M
       given: parameters of the launches.
     """
     build = write_launcher(strand, os.path.join(folder, IMAGE_FOLDER))
-    name = name or in_registry(target, f"{plain(strand.pipeline)}-template", build.tag)
+    name = name or image.in_registry(target, f"{plain(strand.pipeline)}-template", build.tag)
     spec = {
         "image": name,
         "sdkInfo": {"language": "PYTHON"},
@@ -153,7 +154,8 @@ def write_launcher(strand: DataStrand, folder: str) -> BuildFolder:
         MAIN: storage.read_text(flex_main.__file__),
         flex_main.STRAND: f"{told}\n",
     }
-    return image.write(folder, lines, package.pins, package.wheel, package.digest, more)
+    written = image.write(folder, lines, package.pins, package.wheel, package.digest, more)
+    return dataclasses.replace(written, changed=package.changed)
 
 
 def starting(template: Template, target: Dataflow) -> list[str]:
@@ -175,11 +177,6 @@ def _joined(values: Mapping[str, str]) -> str:
     """As gcloud reads a map; `^~^` names another separator than the comma, which a path may hold."""
     words = [f"{name}={value}" for name, value in values.items()]
     return f"^~^{'~'.join(words)}" if any("," in word for word in words) else ",".join(words)
-
-
-def in_registry(target: Dataflow, name: str, tag: str) -> str:
-    """The name of an image in the project's own registry, the repository `braid`."""
-    return f"{target.region}-docker.pkg.dev/{target.project}/braid/{name}:{tag}"
 
 
 def _bodies(strand: DataStrand, target: Dataflow, address: str, given: Mapping[str, str]) -> dict[str, dict[str, Any]]:

@@ -4,6 +4,7 @@ The same code and lock give the same files. Packages are installed with hashes a
 wheel, so that what runs is what the lock and the code say.
 """
 
+import dataclasses
 import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,6 +14,7 @@ from beam_jobs import storage
 from pipeline.deploy import staging, worker_package
 from pipeline.deploy.wheel_file import About, write_wheel
 from pipeline.deploy.worker_pins import Pin, read_lock, requirements
+from pipeline.targets.target import Dataflow
 
 PYTHON = "3.11"
 ORCHESTRATOR_BASE, COMPILING_BASE = f"python:{PYTHON}-slim", f"python:{PYTHON}"
@@ -39,10 +41,12 @@ class BuildFolder:
     Attributes:
       folder: where it lies.
       files: what it holds beside the Dockerfile.
+      changed: files of the wheel that no commit holds as they are.
     """
 
     folder: str
     files: tuple[str, ...]
+    changed: tuple[str, ...] = ()
 
     @property
     def tag(self) -> str:
@@ -68,7 +72,8 @@ def write_worker(folder: str, kinds: Sequence[str], families: Sequence[str]) -> 
     package = staging.package_of(kinds, families, folder)
     base = f"apache/beam_python{PYTHON}_sdk:{version_of(package.pins, 'apache-beam')}"
     lines = [f"FROM {base}", *installing("/opt/braid", os.path.basename(package.wheel))]
-    return write(folder, lines, package.pins, package.wheel, package.digest)
+    written = write(folder, lines, package.pins, package.wheel, package.digest)
+    return dataclasses.replace(written, changed=package.changed)
 
 
 def write_orchestrator(folder: str, project: str = PROJECT) -> BuildFolder:
@@ -144,6 +149,11 @@ def locked(project: str = PROJECT) -> dict[str, Pin]:
       LockError: there is no sound lock.
     """
     return read_lock(os.path.join(project, "lock", "requirements.txt"))
+
+
+def in_registry(target: Dataflow, name: str, tag: str) -> str:
+    """The name of an image in the project's own registry, the repository `braid`."""
+    return f"{target.region}-docker.pkg.dev/{target.project}/braid/{name}:{tag}"
 
 
 def version_of(pins: Iterable[Pin], name: str) -> str:
