@@ -6,6 +6,7 @@ from functools import cache
 
 from pipeline.lineage.archive import Archive
 from pipeline.lineage.records import Artifact
+from pipeline.lineage.rollbacks import rollbacks
 
 PUSHED_MODEL, MODEL, MODEL_KEY, CURRENT = "PushedModel", "Model", "model", "current"
 CHOSEN_DIGEST = "model_digest"
@@ -15,7 +16,7 @@ CHOSEN_DIGEST = "model_digest"
 def serving(archive: Archive) -> dict[int, str]:
     """For each artifact, Model or PushedModel, whose version serves now: the folder it serves from.
 
-    A bucket is not asked: of what was pushed there, the highest version is taken to serve.
+    A bucket is not asked: what was pushed or put back there last is taken to serve.
     """
     return _current_of(archive, {one.id: destination(one) for one in pushed(archive)})
 
@@ -84,9 +85,27 @@ def _went_out(pushed: Artifact) -> bool:
 
 def _current_of(archive: Archive, places: Mapping[int, str]) -> dict[int, str]:
     """Those of the pushed that serve now, and their models."""
-    now = _serving_versions(set(places.values()))
+    here = {place for place in places.values() if not _is_remote(place)}
+    remote = {id_: place for id_, place in places.items() if place not in here}
+    now = _serving_versions(here) | (_last_put_there(archive, remote) if remote else set())
     current = {id_: place for id_, place in places.items() if place in now}
     return current | {model: current[pushed] for model, pushed in model_pushed(archive, current).items()}
+
+
+def _last_put_there(archive: Archive, places: Mapping[int, str]) -> set[str]:
+    """Of the versions in each folder, the highest that was pushed since the last rollback, else the one put back then."""
+    rolled_back = {one.folder: one for one in rollbacks(archive)}
+    by_folder: dict[str, list[tuple[str, int]]] = {}
+    for pushed in archive.artifacts(places):
+        folder, version = os.path.split(places[pushed.id])
+        by_folder.setdefault(folder, []).append((version, pushed.created))
+    found = set()
+    for folder, versions in by_folder.items():
+        last = rolled_back.get(folder)
+        since = [version for version, at in versions if last is None or at > last.at]
+        highest = max(filter(_is_number, since), key=int, default=last.put_back if last else "")
+        found |= {f"{folder}/{version}" for version, _ in versions if version == highest}
+    return found
 
 
 def _can_be_seen(version: str) -> bool:
@@ -116,10 +135,8 @@ def _current(folder: str, recorded: Collection[str]) -> list[str]:
 
 
 def _versions(folder: str, recorded: Collection[str]) -> Collection[str]:
-    """What is in the folder or, where it cannot be listed, what was put there."""
+    """What is in the folder or, where it may not be listed, what was put there."""
     put = [os.path.basename(version) for version in recorded]
-    if _is_remote(folder):
-        return put
     try:
         return os.listdir(folder)
     except PermissionError:

@@ -1,5 +1,6 @@
 """The versions of a pipeline's models that were pushed: what ML Metadata tells, held against their folders as they are."""
 
+import functools
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from components.withdrawn_models import PUT_BACK, ROLLBACK
 from pipeline.lineage import serving
 from pipeline.lineage.archive import Archive
 from pipeline.lineage.records import Artifact, Execution
+from pipeline.lineage.rollbacks import rollbacks
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ def versions(archive: Archive, pipeline: str = "") -> list[Version]:
     makers = _makers(archive, [one.id for pushes in by_path.values() for one in pushes])
     behind = _models(archive, by_path)
     now = serving.serving(archive)
-    withdrawals = cache(_withdrawals)
+    withdrawals = cache(functools.partial(_withdrawals, archive))
     found = []
     for path, pushes in by_path.items():
         first = next((makers[one.id] for one in pushes if one.id in makers), None)
@@ -144,8 +146,16 @@ def _models(archive: Archive, by_path: dict[str, list[Artifact]]) -> dict[str, t
     return {path: tuple(archive.artifacts(models)) for path, models in found.items()}
 
 
-def _withdrawals(folder: str) -> dict[str, Withdrawal]:
-    return {} if storage.is_remote(folder) else serving_folder.withdrawals(Path(folder))
+def _withdrawals(archive: Archive, folder: str) -> dict[str, Withdrawal]:
+    """Why versions of a folder do not serve any more; a bucket is not asked, the store tells of what was done there."""
+    if not storage.is_remote(folder):
+        return serving_folder.withdrawals(Path(folder))
+    found: dict[str, Withdrawal] = {}
+    for one in rollbacks(archive):
+        if one.folder == folder:
+            found |= {one.withdrawn: Withdrawal("", one.why, one.by, one.at / 1000)} if one.withdrawn else {}
+            found.pop(one.put_back, None)
+    return found
 
 
 def _number(name: str) -> int:
