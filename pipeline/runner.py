@@ -184,7 +184,8 @@ class _Launch:
         self.pipeline, self.workspace, self.watcher, self.selection = pipeline, workspace, watcher, selection
         self.beam = beam
         self.left: RecordedJob | None = None
-        composed = pipeline.compose(workspace.pipeline_root(pipeline.name, beam.root), workspace.store, beam.options)
+        self.root = workspace.pipeline_root(pipeline.name, beam.root)
+        composed = pipeline.compose(self.root, workspace.store, beam.options)
         self.workers = placing.place_jobs(composed, beam, workspace.folder, _known_types(workspace))
         self.compiled: pipeline_pb2.Pipeline = compiler.Compiler().compile(composed)
         self.environment = {**run_facts.of_environment(beam.runner, beam.target), **workspace.facts}
@@ -249,10 +250,14 @@ class _Launch:
         node, reuse = self.by_name[step], REUSE[mode]
         if self.beam.service and step in self.workers:
             left = self.left if self.left and self.left.step == step else None
-            remote = RemoteStep(self.beam.service, self.pipeline.name, self.run, step, self.beam.detached, left)
+            remote = RemoteStep(
+                self.beam.service, self.pipeline.name, self.run, step, self.root, self.beam.detached, left
+            )
             arguments = step_launcher.of_node(self.ir, node, self.workspace.store)
             return RemoteStepLauncher(remote, facts, reuse, self.code, **arguments)
-        return step_launcher.launcher(self.ir, node, facts, self.workspace.store, reuse, self.code)
+        return step_launcher.launcher(
+            self.ir, node, facts, self.workspace.store, reuse, self.code, wants_buckets=bool(self.beam.service)
+        )
 
     def _one(self, step: str) -> None:
         launcher = self._launcher(step)

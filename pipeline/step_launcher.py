@@ -48,6 +48,7 @@ def launcher(
     store: StoreAddress,
     reuse: Reuse = Reuse.ALLOWED,
     code: StepCode | None = None,
+    wants_buckets: bool = False,
 ) -> "StepLauncher":
     """The launcher of one node of a compiled pipeline.
 
@@ -58,8 +59,9 @@ def launcher(
       store: where it is recorded; not the store that the pipeline names: a compiled pipeline holds no password.
       reuse: whether it may come from the cache.
       code: that of the run's steps; read now unless given.
+      wants_buckets: whether what it takes from the cache must be where workers elsewhere can read it.
     """
-    return StepLauncher(facts, reuse, code or StepCode(), **of_node(ir, node, store))
+    return StepLauncher(facts, reuse, code or StepCode(), wants_buckets, **of_node(ir, node, store))
 
 
 def of_node(ir: pipeline_pb2.Pipeline, node: pipeline_pb2.PipelineNode, store: StoreAddress) -> dict[str, Any]:
@@ -95,13 +97,15 @@ class StepLauncher(RecordingLauncher):
     what they were; and its launcher deletes the outputs of a step that fails.
     """
 
-    def __init__(self, facts: Facts, reuse: Reuse, code: StepCode, **arguments: Any) -> None:
+    def __init__(
+        self, facts: Facts, reuse: Reuse, code: StepCode, wants_buckets: bool = False, **arguments: Any
+    ) -> None:
         node = copy.deepcopy(arguments.pop("pipeline_node"))
         self._reuse = reuse if node.execution_options.caching_options.enable_cache else Reuse.FORBIDDEN
         node.execution_options.caching_options.enable_cache = False  # TFX's own
         path = executor_path(arguments.get("executor_spec"))
         super().__init__({**facts, "executor": path} if path else facts, pipeline_node=node, **arguments)
-        self._executor_path, self._code = path, code
+        self._executor_path, self._code, self._wants_buckets = path, code, wants_buckets
         self._running: data_types.ExecutionInfo | None = None
 
     def _prepare_execution(self) -> Any:
@@ -132,9 +136,12 @@ class StepLauncher(RecordingLauncher):
         return roots.claimed(_folders(info))
 
     def _undone(self) -> caching.Undone | None:
-        """What the executor has to say of effects outside of its outputs, if it has any."""
+        """What there is to say against earlier outputs, beside that they are not what was recorded."""
         executor = import_utils.import_class_by_path(self._executor_path) if self._executor_path else None
-        return getattr(executor, "undone", None)
+        effects: caching.Undone | None = getattr(executor, "undone", None)
+        if not self._wants_buckets:
+            return effects
+        return lambda outputs: _on_this_machine(outputs) or (effects(outputs) if effects else "")
 
     def _give_up(self, prepared: Any, unusable: Sequence[str]) -> None:
         """Publishes the execution as failed, since it must not run.
@@ -275,6 +282,12 @@ def _folders(info: data_types.ExecutionInfo) -> list[str]:
     """All that an execution may write to."""
     outputs = [str(artifact.uri) for made in info.output_dict.values() for artifact in made]
     return [*outputs, _own_folder(info)]
+
+
+def _on_this_machine(outputs: caching.Artifacts) -> str:
+    """Why outputs are of no use to workers elsewhere; '' when they are."""
+    local = [artifact.uri for made in outputs.values() for artifact in made if not storage.is_remote(artifact.uri)]
+    return f"'{local[0]}' is on this machine, where workers cannot read it" if local else ""
 
 
 def _own_folder(info: data_types.ExecutionInfo) -> str:

@@ -120,7 +120,7 @@ class _Asked:
 
 def _score(asked: _Asked, console: Any, shows_all: bool) -> "tuple[ScoringPlan, Scored]":
     from pipeline import display, stores
-    from pipeline.cli import quiet
+    from pipeline.cli import preflight, quiet
     from pipeline.errors import StepFailedError
     from pipeline.scoring import planning
     from pipeline.scoring.publishing import Place
@@ -138,6 +138,8 @@ def _score(asked: _Asked, console: Any, shows_all: bool) -> "tuple[ScoringPlan, 
     plan = planning.plan_for(asked.model, room.store, request, room.memo)
     for note in plan.notes:
         console.print(note, style="yellow", soft_wrap=True, markup=False)
+    if on.service and not asked.resume:
+        preflight.before_a_run(console, None, on.service, asked.verbose)
     with console.status("Loading TFX ..."), quiet.native_logs(asked.verbose), quiet.without_stock_components():
         from pipeline.scoring import running
     again = _Again(asked.model, request, place.folder, asked.where)

@@ -14,7 +14,7 @@ from beam_jobs import publish
 from beam_jobs.errors import BraidError
 from pipeline import interruption
 from pipeline.interruption import Interrupted
-from pipeline.remote import journal, table_files
+from pipeline.remote import journal, staged_inputs, table_files
 from pipeline.remote.jobs import Jobs
 from pipeline.remote.recorded_job import RecordedJob
 from pipeline.remote.step_journal import StepJournal
@@ -30,6 +30,7 @@ class RemoteStep:
     """A step with a job for a service.
 
     Attributes:
+      root: the folder of the pipeline's outputs.
       detached: whether to leave the job as soon as it is submitted.
       left: the job that an earlier process has left for this very step, to be taken up; None for a new one.
     """
@@ -38,6 +39,7 @@ class RemoteStep:
     pipeline: str
     run: str
     step: str
+    root: str
     detached: bool = False
     left: RecordedJob | None = None
 
@@ -66,7 +68,7 @@ class RemoteStepLauncher(StepLauncher):
             spec.beam_pipeline_args_placeholders.add().value.string_value = label
         arguments["executor_spec"] = spec
         # What waits for a job is not in the cache, and whether it was allowed to be was decided when it began.
-        super().__init__(facts, Reuse.FORBIDDEN if remote.left else reuse, code, **arguments)
+        super().__init__(facts, Reuse.FORBIDDEN if remote.left else reuse, code, wants_buckets=True, **arguments)
         self._remote = remote
         self.journal: StepJournal | None = None
 
@@ -89,7 +91,7 @@ class RemoteStepLauncher(StepLauncher):
     def _run(self, info: data_types.ExecutionInfo) -> execution_result_pb2.ExecutorOutput:
         self.journal = StepJournal(self._remote, info.execution_id, functools.partial(self._add, info.execution_id))
         try:
-            with journal.writing(self.journal):
+            with staged_inputs.within_reach(info.input_dict, self._remote.root), journal.writing(self.journal):
                 output = super()._run(info)
         except BraidError as error:
             if self.journal.link and self.journal.link not in f"{error}{error.hint}":

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from cloud.loopback_cloud import Cloud
 from cloud.misbehaviour import FailsHalfWay, WorkerKilled, WorkersComeLate
+from pyarrow import parquet
 from sales_project import SALES, Project, latest, ledgers, states
 
 from pipeline import runs, stores
@@ -112,6 +113,29 @@ def test_a_second_run_submits_nothing(project: Project, cloud: Cloud) -> None:
     again = run(project, *target(cloud))
     assert set(states(again).values()) == {"CACHED"}
     assert list(cloud.service.jobs) == jobs
+
+
+def test_what_has_run_here_goes_on_there_and_comes_back(project: Project, cloud: Cloud) -> None:
+    """Workers cannot read what lies here: tables are made once more there, and the champion is taken along."""
+    first = run(project)
+    there = run(project, *target(cloud))
+    assert states(there)["orders"] == "COMPLETE"
+    assert "where workers cannot read it" in there.step("orders").properties["cache_unusable"]  # type: ignore[union-attr]
+    assert digests(there)["orders.examples"] == digests(first)["orders.examples"]
+    assert any("/.staged/" in name for name in cloud.bucket.names)
+    assert len(cloud.service.jobs) == len(JOBS)
+    back = run(project)
+    assert states(back)["orders"] == "CACHED"
+
+
+def test_a_model_scores_there_as_it_scores_here(project: Project, cloud: Cloud) -> None:
+    run(project)
+    table, workspace = f"{cloud.bucket.url}/in/sales.csv", ["--workspace", str(project.workspace)]
+    assert braid("score", "latest", table, "--to", str(project.folder / "here"), *workspace) == 0
+    assert braid("score", "latest", table, "--to", str(project.folder / "there"), *workspace, *target(cloud)) == 0
+    here, there = (parquet.read_table(project.folder / name) for name in ("here", "there"))
+    assert there.equals(here) and there.num_rows == 2_000
+    assert len(cloud.service.jobs) >= 2
 
 
 def test_a_detached_job_is_attached_to(project: Project, cloud: Cloud) -> None:
