@@ -118,7 +118,7 @@ def test_a_second_run_submits_nothing(project: Project, cloud: Cloud) -> None:
 def test_what_has_run_here_goes_on_there_and_comes_back(project: Project, cloud: Cloud) -> None:
     """Workers cannot read what lies here: tables are made once more there, and the champion is taken along."""
     first = run(project)
-    there = run(project, *target(cloud))
+    there = run(project, "--set", "train.rounds=12", *target(cloud))
     assert states(there)["orders"] == "COMPLETE"
     assert "where workers cannot read it" in there.step("orders").properties["cache_unusable"]  # type: ignore[union-attr]
     assert digests(there)["orders.examples"] == digests(first)["orders.examples"]
