@@ -73,7 +73,8 @@ class Trials:
             return
         worker = self._workers[kind]
         executor = _executor(node)
-        executor._make_beam_pipeline = lambda: trial_pipeline(worker, node.id, self._project)
+        done: list[str] = []
+        executor._make_beam_pipeline = lambda: trial_pipeline(worker, node.id, self._project, done.append)
         try:
             self._do(node, executor, inputs)
         except JobFailedError as failed:
@@ -81,7 +82,9 @@ class Trials:
         except BraidError as error:
             yield _on_a_sample(node.id, error)
         except Exception as error:  # whatever keeps a job from being made keeps it from being submitted
-            yield not_made(error, node.id, self._project)
+            # What a step makes here of a job that went well is this machine's business, and a sample's.
+            found = not_made(error, node.id, self._project)
+            yield dataclasses.replace(found, severity="warning") if done else found
 
     def _make(self, node: BaseNode) -> Iterator[Finding]:
         """What later jobs need of a step that runs here: as small as it may be."""
@@ -92,6 +95,8 @@ class Trials:
             _MAKERS[_PARTS[node.type]](self, node, inputs)
         except BraidError as error:
             yield _on_a_sample(node.id, error)
+        except Exception as error:  # a library's, such as of a label with one value; later jobs are told as not tried
+            yield Finding(node.id, f"On sampled rows: {type(error).__name__}: {error}", "", "warning")
 
     def _inputs(self, node: BaseNode) -> dict[str, list[Artifact]]:
         found: dict[str, list[Artifact]] = {}

@@ -28,6 +28,7 @@ SECONDS = 3.0
 MOST_FOOTERS = 32
 _TYPICAL_RATIO = (3.0, 12.0)
 """How much larger text is than what compresses it, where that is not known."""
+_RATIO = 8
 _ENDINGS = {"csv": "csv", "jsonl": "jsonl", "parquet": "parquet"}
 
 
@@ -113,7 +114,7 @@ def _write_text(found: SourceFiles, source: PlannedSource, path: str) -> tuple[p
     rows: list[pa.Table] = []
     text_bytes = [0.0, 0.0]
     taken = 0
-    small = sum(file.size for file in found.files) <= WHOLE_BYTES
+    small = sum(file.size * (_RATIO if file.compression else 1) for file in found.texts) <= WHOLE_BYTES
     every = max(1, len(found.files) // PIECES)
     chosen = found.texts if small else found.texts[::every][:PIECES]
     with open(path, "wb") as target:
@@ -167,7 +168,9 @@ class _Pieces:
     def _whole(self) -> Iterator[Block]:
         file = self._file
         chunk = TextChunk(0, file.path, "", self._start, file.size, self._line)
-        yield from (replace(block, sound=False) for block in read_blocks(chunk, self._parser.grammar))
+        for block in read_blocks(chunk, self._parser.grammar):
+            self.size = (float(len(block.data)), float(len(block.data)))
+            yield replace(block, sound=False)
 
     def _at_offsets(self) -> Iterator[Block]:
         file, step = self._file, max(1, (self._file.size - self._start) // self._most)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from beam_jobs import sources, storage
 from beam_jobs.errors import BraidError
+from pipeline import run_facts
 from pipeline.planning import Plan
 from pipeline.preflight.bucket_access import Place
 from pipeline.preflight.finding import Finding
@@ -20,7 +21,7 @@ def places(plan: Plan) -> Iterator[Place]:
 def check(plan: Plan, service: Dataflow) -> Iterator[Finding]:
     """Sources that workers cannot reach, and files that cannot be opened."""
     for name, source in plan.sources.items():
-        written = plan.loaded.config.sources[name].path
+        written = run_facts.without_credentials(plan.loaded.config.sources[name].path)
         if not storage.is_remote(source.config.path):
             yield _local(plan, name, written, service)
             continue

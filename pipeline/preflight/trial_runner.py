@@ -2,7 +2,7 @@
 
 import re
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -30,15 +30,17 @@ class JobFailedError(Exception):
         self.findings = tuple(findings)
 
 
-def trial_pipeline(worker: CleanInterpreter, step: str, project: str) -> beam.Pipeline:
-    """A pipeline that is executed by the interpreter as it is run."""
-    return beam.Pipeline(runner=_TrialRunner(worker, step, project), options=PipelineOptions([]))
+def trial_pipeline(
+    worker: CleanInterpreter, step: str, project: str, done: Callable[[str], None] = lambda _: None
+) -> beam.Pipeline:
+    """A pipeline that is executed by the interpreter as it is run; `done` is called with the step when that went well."""
+    return beam.Pipeline(runner=_TrialRunner(worker, step, project, done), options=PipelineOptions([]))
 
 
 class _TrialRunner(PipelineRunner):
-    def __init__(self, worker: CleanInterpreter, step: str, project: str) -> None:
+    def __init__(self, worker: CleanInterpreter, step: str, project: str, done: Callable[[str], None]) -> None:
         super().__init__()
-        self._worker, self._step, self._project = worker, step, project
+        self._worker, self._step, self._project, self._done = worker, step, project, done
 
     def run_pipeline(self, pipeline: beam.Pipeline, options: PipelineOptions) -> PipelineResult:
         """Pickles it as for the service."""
@@ -51,6 +53,7 @@ class _TrialRunner(PipelineRunner):
         failed = self._worker.execute(graph.SerializeToString())
         if failed:
             raise JobFailedError([explained(failed, f"Step '{self._step}'", self._step)])
+        self._done(self._step)
         return _Result(PipelineState.DONE)
 
 
