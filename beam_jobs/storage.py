@@ -4,6 +4,7 @@ import glob
 import hashlib
 import importlib.util
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,12 @@ from typing import BinaryIO
 from beam_jobs.errors import DataError, listed, nearest
 
 PACKAGE_SCHEME = "package://"
+PASSWORD_HINT = (
+    "Leave it out: addresses are recorded, shown and sent to workers. Stores take credentials from their own files and "
+    "variables, such as GOOGLE_APPLICATION_CREDENTIALS or AWS_SHARED_CREDENTIALS_FILE."
+)
+# Behind a host's colon stands a port; a password may hold a '/' that should have been encoded.
+_WITH_PASSWORD = re.compile(r"\s*[A-Za-z][\w+.-]*://[^/?#\s\[]*:(?!\d*(?:[/?#]|$))")
 _BLOCK = 1 << 20
 
 
@@ -29,6 +36,11 @@ def is_remote(path: str) -> bool:
     return "://" in path and not path.startswith(("file://", PACKAGE_SCHEME))
 
 
+def holds_password(path: str) -> bool:
+    """Whether a path is an address with `user:password@`, the password spelled as it may be."""
+    return _WITH_PASSWORD.match(path) is not None
+
+
 def resolve(path: str, base: str = "") -> str:
     """Turns a path of a configuration into one that can be opened.
 
@@ -36,8 +48,10 @@ def resolve(path: str, base: str = "") -> str:
     `file://` and `~` are expanded; a relative path is taken from `base`.
 
     Raises:
-      DataError: the package is not installed.
+      DataError: the package is not installed, or a password stands in the path.
     """
+    if holds_password(path):
+        raise DataError(f"A password stands in the address '{path.partition('://')[0]}://...'.", PASSWORD_HINT)
     if path.startswith(PACKAGE_SCHEME):
         package, _, inner = path.removeprefix(PACKAGE_SCHEME).partition("/")
         found = importlib.util.find_spec(package) if package.isidentifier() else None

@@ -1,7 +1,7 @@
 """Layers of settings: a base file, overlays, and `--set key=value`, each value with the place it came from."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,7 +41,7 @@ def load(base: str, overlays: Sequence[str] = (), assignments: Sequence[str] = (
     Mappings are merged key by key; a list or a scalar replaces what was there.
 
     Raises:
-      ConfigError: a file is missing or is no YAML mapping, or an assignment has no `=`.
+      ConfigError: a file is missing or is no YAML mapping, an assignment has no `=`, or an address holds a password.
     """
     settings = Settings({}, os.path.dirname(os.path.abspath(base)), base)
     for path in (base, *overlays):
@@ -51,7 +51,27 @@ def load(base: str, overlays: Sequence[str] = (), assignments: Sequence[str] = (
         settings.origins.update(_lines(path, node, ()))
     for assignment in assignments:
         _assign(settings, assignment)
+    _refuse_passwords(settings, settings.values, ())
     return settings
+
+
+def _refuse_passwords(settings: Settings, value: Any, path: Path) -> None:
+    """An address is recorded, shown and sent to workers, who could not read by it without its password."""
+    from beam_jobs import storage
+
+    inner: Iterable[tuple[Any, Any]] = ()
+    if isinstance(value, dict):
+        inner = value.items()
+    elif isinstance(value, list):
+        inner = enumerate(value)
+    for key, item in inner:
+        _refuse_passwords(settings, item, (*path, key if isinstance(key, int) else str(key)))
+    if isinstance(value, str) and storage.holds_password(value):
+        dotted, scheme = ".".join(map(str, path)), value.partition("://")[0].strip()
+        raise ConfigError(
+            f"{settings.origin(path)}: '{dotted}' is an address with a password in it ({scheme}://...).",
+            storage.PASSWORD_HINT,
+        )
 
 
 def _compose(path: str) -> yaml.Node:

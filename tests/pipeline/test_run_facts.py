@@ -11,7 +11,11 @@ from pipeline import loading, run_facts
 CONFIG = """\
 name: trips
 sources:
-  trips: {path: 'hdfs://ann:pass%20word@cluster:9000/trips/*.parquet'}
+  trips: {path: 'hdfs://ann@cluster:9000/trips/*.parquet'}
+prepare:
+  days:
+    stream: trips
+    sql: SELECT replace(url, 'https://ann:secret@host', '') AS url FROM trips
 examples:
   table: trips
   label: late
@@ -42,6 +46,7 @@ def test_the_configuration_is_told_whole_and_without_credentials(tmp_path: Path)
     config = json.loads(facts["config"])
     assert list(config) == sorted(config)
     assert config["sources"]["trips"]["path"] == "hdfs://cluster:9000/trips/*.parquet"
+    assert "'https://host'" in config["prepare"]["days"]["sql"]
     assert config["train"]["rounds"] == 7
     assert config["validate"]["anomalies"] == "stop"  # a default, under the name that the file gives it
     assert facts["config_file"] == str(file)

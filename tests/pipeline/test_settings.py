@@ -54,3 +54,25 @@ def test_missing_file_names_it(tmp_path: Path) -> None:
 def test_wrong_assignments(tmp_path: Path, assignment: str) -> None:
     with pytest.raises(ConfigError, match="--set"):
         settings.load(write(tmp_path / "base.yaml", "name: a\n"), [], [assignment])
+
+
+@pytest.mark.parametrize(
+    ("text", "assignments", "where"),
+    [
+        ("sources:\n  a: {path: 's3://key:secret@bucket/a.csv'}\n", [], ":2: 'sources.a.path'"),
+        ("list: [x, ' https://ann:secret/with@host/']\n", [], ":1: 'list.1'"),
+        ("name: a\n", ["root=gs://ann:secret@b"], "--set root: 'root'"),
+    ],
+)
+def test_an_address_with_a_password_is_refused(tmp_path: Path, text: str, assignments: list[str], where: str) -> None:
+    base = write(tmp_path / "base.yaml", text)
+    with pytest.raises(ConfigError) as caught:
+        settings.load(base, [], assignments)
+    assert where in str(caught.value) and "password" in str(caught.value)
+    assert "secret" not in f"{caught.value}{caught.value.hint}"
+    assert "GOOGLE_APPLICATION_CREDENTIALS" in caught.value.hint
+
+
+def test_a_password_behind_a_layer_that_replaces_it_is_no_matter(tmp_path: Path) -> None:
+    base = write(tmp_path / "base.yaml", "path: s3://key:secret@bucket/a.csv\n")
+    assert settings.load(base, [], ["path=s3://bucket/a.csv"]).values == {"path": "s3://bucket/a.csv"}
