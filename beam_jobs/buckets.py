@@ -2,6 +2,7 @@
 
 import errno
 import glob
+import importlib.util
 import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -9,7 +10,15 @@ from typing import Any, BinaryIO, cast
 
 from apache_beam.io.filesystem import BeamIOError, CompressionTypes, FileSystem
 from apache_beam.io.filesystems import FileSystems
+from apache_beam.options.pipeline_options import PipelineOptions
 
+if FileSystems._pipeline_options is None:  # no job has run yet; without any options Beam does not speak to S3
+    FileSystems.set_options(PipelineOptions([]))
+if importlib.util.find_spec("boto3"):  # an extra of Beam, which workers have where a source needs it
+    from beam_jobs import s3_client
+
+    s3_client.share()
+_S3 = "s3://"
 _MISSING = (404,)
 _REFUSED = (401, 403)
 
@@ -68,6 +77,8 @@ def open_input(path: str) -> BinaryIO:
 def open_output(path: str) -> BinaryIO:
     """Opens an object for writing; it is there, whole, once it is closed, and not at all where its context fails."""
     with _os_errors(path):
+        if path.startswith(_S3):
+            return cast(BinaryIO, _Stream(path, s3_client.S3Output(path)))
         return cast(BinaryIO, _Stream(path, FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED)))
 
 
@@ -178,10 +189,10 @@ def _os_errors(path: str) -> Iterator[None]:
     except Exception as error:
         cause = _cause(error)
         status = cause if isinstance(cause, int) else _status(cause)
-        if status in _MISSING:
+        if status in _MISSING or isinstance(cause, FileNotFoundError):
             raise OSError(errno.ENOENT, "there is no such object or bucket", path) from error
-        said = getattr(cause, "message", None) or cause
-        if status in _REFUSED:
+        said = getattr(cause, "message", None) or getattr(cause, "strerror", None) or cause
+        if status in _REFUSED or isinstance(cause, PermissionError):
             raise OSError(errno.EACCES, f"permission denied: {said}", path) from error
         raise OSError(errno.EIO, f"{type(cause).__name__}: {said}", path) from error
 
@@ -194,7 +205,7 @@ def _cause(error: Any) -> Any:
 
 
 def _status(cause: Any) -> int | None:
-    code = getattr(cause, "code", None)
-    if not isinstance(code, int):
-        code = getattr(getattr(cause, "response", None), "status_code", None)
-    return code if isinstance(code, int) else None
+    response = getattr(cause, "response", None)
+    of_amazon = response.get("ResponseMetadata", {}).get("HTTPStatusCode") if isinstance(response, dict) else None
+    codes = (getattr(cause, "code", None), getattr(response, "status_code", None), of_amazon)
+    return next((code for code in codes if isinstance(code, int)), None)

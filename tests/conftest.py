@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from bucket import Bucket
     from cloud.loopback_cloud import Cloud
+    from s3_bucket import S3Bucket
     from servers import StoreServer
 
     from pipeline.deploy.worker_package import WorkerPackage
@@ -51,6 +52,27 @@ def bucket(
 
     name = f"braid-{uuid.uuid4().hex[:8]}"
     with storage_bucket(name, storage_address, tmp_path_factory.mktemp("credentials"), monkeypatch) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def s3_address() -> Iterator[str]:
+    """The address of an emulator of S3 on this machine."""
+    from s3_bucket import s3_server
+
+    with s3_server() as address:
+        yield address
+
+
+@pytest.fixture
+def s3_bucket(
+    s3_address: str, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> "Iterator[S3Bucket]":
+    """An empty bucket of S3; see `s3_bucket.s3_bucket`."""
+    from s3_bucket import s3_bucket
+
+    name = f"braid-{uuid.uuid4().hex[:8]}"
+    with s3_bucket(name, s3_address, tmp_path_factory.mktemp("credentials"), monkeypatch) as made:
         yield made
 
 

@@ -6,6 +6,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from bucket import Bucket
 
 from beam_jobs import storage
 from beam_jobs.errors import DataError
@@ -286,3 +287,61 @@ def test_a_damaged_list_of_withdrawals_stops_the_push(tmp_path: Path) -> None:
     with pytest.raises(StepError, match=r"withdrawn\.json', which tells the versions that were withdrawn"):
         push(model(tmp_path / "b", "two"), str(target))
     assert (target / "current").readlink() == Path("00000001")
+
+
+# A bucket
+
+
+def test_a_model_serves_from_a_bucket(tmp_path: Path, bucket: Bucket) -> None:
+    one, two = model(tmp_path / "a", "one"), model(tmp_path / "b", "two")
+    root = f"{bucket.url}/models/serving"
+    first = push(one, root)
+    assert (first.path, first.serving) == (f"{root}/00000001", True)
+    assert bucket.get("models/serving/current") == b"00000001\n"
+    assert bucket.get("models/serving/00000001/model.ubj") == b"one"
+    assert "was serving already" in push(one, f"{root}/").reason
+    bucket.put("elsewhere/model.ubj", "two")
+    bucket.put("elsewhere/contract.json", (Path(two) / "contract.json").read_bytes())
+    second = push(f"{bucket.url}/elsewhere", root)
+    assert (second.version, second.digest) == ("00000002", push(two, str(tmp_path / "local")).digest)
+    assert superseded(first.path, first.digest) == f"'{root}/current' names 00000002 by now, not 00000001"
+    assert superseded(second.path, second.digest) == ""
+    bucket.put("models/serving/00000002/model.ubj", "altered")
+    assert "is not what was pushed" in superseded(second.path, second.digest)
+
+
+def test_a_model_withdrawn_from_a_bucket_is_not_pushed_again(tmp_path: Path, bucket: Bucket) -> None:
+    root = f"{bucket.url}/serving"
+    first, second = (push(model(tmp_path / name, name), root) for name in ("a", "b"))
+    note_withdrawals(root, {second.version: Withdrawal(second.digest, "it drifts", "ann@desk", 1.0)})
+    assert withdrawals(root) == {}, "it serves still"
+    serving_folder.point(root, first.version)
+    assert "withdrawn as version 00000002 by ann@desk: it drifts" in push(model(tmp_path / "c", "b"), root).reason
+    assert superseded(second.path, second.digest) == "version 00000002 was withdrawn"
+
+
+def test_a_push_to_a_bucket_that_is_cut_off_names_nothing(
+    tmp_path: Path, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = f"{bucket.url}/serving"
+    push(model(tmp_path / "a", "one"), root)
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+
+        def die(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        patched.setattr("components.serving_folder.point", die)
+        push(model(tmp_path / "b", "two"), root)
+    assert bucket.get("serving/current") == b"00000001\n"
+    bucket.put("serving/00000003/model.ubj", "half")  # of another that was killed while it copied
+    assert push(model(tmp_path / "c", "two"), root).version == "00000004"
+
+
+def test_two_that_push_at_once_do_not_mix(tmp_path: Path, bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = f"{bucket.url}/serving"
+    push(model(tmp_path / "a", "one"), root)
+    bucket.put("serving/00000002/another.ubj", "of the other")
+    monkeypatch.setattr("components.serving_folder.last_version", lambda _: 1)  # as it was when both looked
+    with pytest.raises(StepError, match="something else was written there"):
+        push(model(tmp_path / "b", "two"), root)
+    assert bucket.get("serving/current") == b"00000001\n"

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from bucket import Bucket
+from s3_bucket import S3Bucket
 from sales_project import SALES, Braid, Outcome, Project, latest, ledgers, states
 
 from beam_jobs import storage
@@ -95,9 +96,12 @@ def uris(found: runs.Run) -> list[str]:
     return [made.uri for step in found.steps for outputs in step.outputs.values() for made in outputs]
 
 
+@pytest.mark.parametrize("kind", ["bucket", "s3_bucket"])
 def test_a_run_in_a_bucket_is_the_run_on_this_machine(
-    source: str, bucket: Bucket, project: Project, braid: Braid
+    kind: str, request: pytest.FixtureRequest, project: Project, braid: Braid
 ) -> None:
+    bucket: Bucket | S3Bucket = request.getfixturevalue(kind)
+    source = bucket.put("tables/sales.csv", SALES)
     project.configure(more=EASY)
     run(braid, workspace="local")
     project.configure(("path: sales.csv", f"path: {source}"), more=EASY)

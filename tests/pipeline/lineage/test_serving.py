@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+from ml_metadata.proto import metadata_store_pb2 as pb
 from store_factory import World, sqlite_store, write
 
 from pipeline.lineage import ancestry, naming
@@ -139,6 +140,25 @@ def test_a_bucket_s_highest_version_is_taken_to_serve(pushes: Pushes) -> None:
     archive = pushes.archive
     [found] = naming.find(archive, "gs://models/flights/8/model.ubj").artifacts
     assert found.id == pushes.ids["pushed old"]
+
+
+def test_in_a_bucket_a_rollback_on_record_counts(pushes: Pushes) -> None:
+    for version in ("8", "9", "10"):
+        pushes.push(version, "gs://models/flights", version)
+        pushes.push(f"taxi {version}", "gs://models/taxi", version)
+    pushes.archive  # noqa: B018  all of that is older
+    for put_back, state in (("9", "COMPLETE"), ("8", "COMPLETE"), ("10", "FAILED")):
+        _roll_back(pushes.archive, "gs://models/flights", put_back, state)
+    now = {label: place.rpartition("/")[2] for label, place in pushes.serving().items() if label.startswith("pushed")}
+    assert now == {"pushed 8": "8", "pushed taxi 10": "10"}
+
+
+def _roll_back(archive: Archive, folder: str, put_back: str, state: str) -> None:
+    kind = archive.store.put_execution_type(pb.ExecutionType(name="Rollback"))
+    done = pb.Execution(type_id=kind, last_known_state=pb.Execution.State.Value(state))
+    for key, value in (("folder", folder), ("put_back_version", put_back)):
+        done.custom_properties[key].string_value = value
+    archive.store.put_executions([done])
 
 
 def test_a_folder_that_may_not_be_listed_is_taken_at_its_record(
