@@ -12,6 +12,7 @@ from pipeline.lineage.wording import (
     is_final,
     name_of,
     parameters_words,
+    place_words,
     printable,
     seconds_words,
     source_words,
@@ -48,9 +49,10 @@ def artifact_details(artifact: Artifact) -> list[Line]:
 
 
 def execution_line(execution: Execution, before: str = "") -> Line:
-    """`by RUN/step ✓ complete, 1.9 s, code fd2c080, lock 05e9e0a`."""
+    """`by RUN/step ✓ complete, 1.9 s, on dataflow, job ID, code fd2c080, lock 05e9e0a`; the place where it was another."""
     mark, style = _MARKS.get(execution.state, ("?", "yellow"))
-    told = ", ".join(filter(None, (state_of(execution), seconds_words(execution), code_words(execution))))
+    words = (state_of(execution), seconds_words(execution), place_words(execution), code_words(execution))
+    told = ", ".join(filter(None, words))
     told = printable(told).replace(" ", NBSP).replace(f",{NBSP}", ", ")
     return ((before, ""), (printable(name_of(execution)), "cyan"), (f" {mark}{NBSP}", style), (told, ""))
 

@@ -39,6 +39,12 @@ def code_words(execution: Execution) -> str:
     return f"code {commit}, lock {lock[:_SHORT] or 'not recorded'}"
 
 
+def place_words(execution: Execution) -> str:
+    """`on dataflow, job 2026-...`; nothing for what ran where the command was given."""
+    job = execution.properties.get("job_id")
+    return f"on {execution.properties.get('target', 'a service')}, job {job}" if job else ""
+
+
 def seconds_words(execution: Execution) -> str:
     """How long it took; nothing for one that took its outputs from the cache or still runs."""
     if execution.state not in ("COMPLETE", "FAILED", "CANCELED"):

@@ -37,7 +37,9 @@ def digests(run: runs.Run) -> dict[str, object]:
 
 
 @pytest.mark.long
-def test_the_flights_there_are_the_flights_here(cloud: Cloud, tmp_path: Path) -> None:
+def test_the_flights_there_are_the_flights_here(
+    cloud: Cloud, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     main(["run", str(FLIGHTS), "--workspace", str(tmp_path / "here")])
     own = {"project": "test", "bucket": cloud.bucket.name, "endpoint": cloud.service.address, "max_workers": "2"}
     target = ["--target", "dataflow", *(word for key, value in own.items() for word in ("--set", f"{key}={value}"))]
@@ -50,3 +52,7 @@ def test_the_flights_there_are_the_flights_here(cloud: Cloud, tmp_path: Path) ->
     recorded = {step.name: step.properties["job_id"] for step in there.steps if "job_id" in step.properties}
     assert recorded == jobs and jobs.keys() >= {"flights", "departures", "statistics", "evaluate"}
     assert {step.properties["target"] for step in there.steps} == {"dataflow"}
+    capsys.readouterr()
+    main(["lineage", "up", "latest/push", "--workspace", str(tmp_path / "there")])
+    told = "".join(capsys.readouterr().out.split())
+    assert all(f"ondataflow,job{job}" in told for job in jobs.values())
