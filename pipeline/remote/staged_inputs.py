@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from tfx.types.artifact import Artifact
 
 from beam_jobs import storage
-from beam_jobs.folder_digest import files_in, folder_digest, folder_size
+from beam_jobs.folder_digest import MissingFolderError, files_in, folder_digest, folder_size
 from beam_jobs.table import MANIFEST
 from pipeline.errors import RunError
 
@@ -40,17 +40,22 @@ def within_reach(inputs: Mapping[str, Sequence[Artifact]], root: str) -> Iterato
 
 def _copy(uri: str, root: str) -> str:
     """A copy of a folder, named by what it holds; the place of one that was made before."""
-    size = folder_size(uri)[1]
-    if storage.exists(f"{uri}/{MANIFEST}") or size > _MOST_BYTES:
+    size = folder_size(uri)
+    if storage.exists(f"{uri}/{MANIFEST}") or size[1] > _MOST_BYTES:
         raise RunError(
             f"'{uri}' is an input of a job elsewhere, and lies on this machine, where its workers cannot read it.",
             "Give the step that makes it this target as well: run the whole pipeline with --target, without --from.",
         )
     place = f"{root}/{FOLDER}/{folder_digest(uri).digest}"
-    done = f"{place}.done"
-    if not storage.exists(done):
+    if _size(place) != size:  # an object of a bucket is whole or absent
         for relative, path in files_in(uri):
             with storage.open_input(path) as source, storage.open_output(f"{place}/{relative}") as target:
                 shutil.copyfileobj(source, target)
-        storage.write_text(done, uri)
     return place
+
+
+def _size(uri: str) -> tuple[int, int]:
+    try:
+        return folder_size(uri)
+    except MissingFolderError:
+        return 0, 0
