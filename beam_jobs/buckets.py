@@ -12,11 +12,11 @@ from apache_beam.io.filesystem import BeamIOError, CompressionTypes, FileSystem
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from beam_jobs import s3_client
+
 if FileSystems._pipeline_options is None:  # no job has run yet; without any options Beam does not speak to S3
     FileSystems.set_options(PipelineOptions([]))
-if importlib.util.find_spec("boto3"):  # an extra of Beam, which workers have where a source needs it
-    from beam_jobs import s3_client
-
+if importlib.util.find_spec("boto3"):  # workers that read nothing from S3 lack it
     s3_client.share()
 _S3 = "s3://"
 _MISSING = (404,)

@@ -1,6 +1,7 @@
 """Where runs live: one folder with the metadata store and, a folder a pipeline, everything that steps wrote."""
 
 import fcntl
+import glob
 import json
 import os
 import uuid
@@ -90,10 +91,15 @@ class Workspace:
           root: a folder that several workspaces may share, local or in a bucket; '' for the workspace itself.
 
         Raises:
-          RunError: the workspace cannot be written, which is to have an id in that folder.
+          RunError: the root is no single folder, or the workspace cannot be written, which is to have an id there.
         """
         if not root:
             return os.path.join(self.folder, name)
+        if storage.is_remote(root) and glob.has_magic(root):
+            raise RunError(
+                f"The root '{root}' holds one of *, ? and [, which stand for other names in a bucket.",
+                "Name a folder without them.",
+            )
         return "/".join((storage.resolve(root).rstrip("/"), self._make_id(), name))
 
     def owns_root(self, root: str, name: str) -> bool:

@@ -43,6 +43,11 @@ def test_a_local_root_is_whole(workspace: Workspace, tmp_path: Path, monkeypatch
     assert workspace.pipeline_root("sales", "out").startswith(f"{tmp_path}/out/")
 
 
+def test_a_root_is_one_folder(workspace: Workspace) -> None:
+    with pytest.raises(RunError, match=r"holds one of \*, \? and \["):
+        workspace.pipeline_root("sales", "gs://bucket/out-[1]")
+
+
 def test_it_knows_its_own_folders(workspace: Workspace, tmp_path: Path) -> None:
     other = Workspace(str(tmp_path / "other")).create()
     assert not other.owns_root(workspace.pipeline_root("sales", ROOT), "sales")
