@@ -12,20 +12,21 @@ import venv
 from pipeline.errors import RunError
 
 SECONDS = 900
-_WHOLE = "whole"
+_WHOLE = "compiled"
 
 
-def python_of(requirements: str) -> str:
-    """Python of an environment with exactly these packages.
+def python_of(requirements: str, folder: str = "") -> str:
+    """Python of an environment with exactly these packages, and of Braid nothing.
 
     Args:
       requirements: with hashes, as `pip install --require-hashes` takes them.
+      folder: where environments are kept; the user's cache unless given.
 
     Raises:
       RunError: pip cannot install them.
     """
     digest = hashlib.sha256(f"{sys.version}\n{requirements}".encode()).hexdigest()[:16]
-    root = os.path.join(cache_folder(), f"worker-{digest}")
+    root = os.path.join(folder or cache_folder(), f"worker-{digest}")
     os.makedirs(os.path.dirname(root), exist_ok=True)
     with open(f"{root}.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # another process may make the same one
@@ -48,8 +49,10 @@ def _make(root: str, requirements: str) -> None:
         file.write(requirements)
         file.flush()
         command = [sys.executable, "-m", "pip", "--quiet", "--python", os.path.join(root, "bin", "python"), "install"]
-        command += ["--no-deps", "--require-hashes", "-r", file.name]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=SECONDS)
+        command += ["--compile", "--no-deps", "--require-hashes", "-r", file.name]
+        done = _run([*command, "--only-binary", ":all:"])
+        if done.returncode:  # some packages come as sources alone
+            done = _run(command)
     if done.returncode:
         shutil.rmtree(root, ignore_errors=True)
         raise RunError(
@@ -58,3 +61,8 @@ def _make(root: str, requirements: str) -> None:
         )
     with open(os.path.join(root, _WHOLE), "w"):
         pass
+
+
+def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=SECONDS)

@@ -125,6 +125,17 @@ def contents(run: runs.Run) -> dict[str, str]:
     }
 
 
+def digests(run: runs.Run) -> dict[str, str]:
+    """Of the content of every output; a table's manifest also names the source's files, which may lie elsewhere."""
+    return {
+        f"{step.name}.{key}": output.properties.get("content_digest") or output.properties["tree_digest"]
+        for step in run.steps
+        for key, outputs in step.outputs.items()
+        for output in outputs
+        if not step.is_resolver
+    }
+
+
 def assert_nothing_half_written(workspace: Path, pipeline: str = "sales") -> None:
     """No execution is under way, every LIVE artifact has its files, and nothing else lies among the outputs.
 

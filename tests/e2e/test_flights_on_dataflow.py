@@ -5,10 +5,9 @@ from pathlib import Path
 import pytest
 import yaml
 from cloud.loopback_cloud import Cloud
-from sales_project import latest, ledgers
+from sales_project import digests, latest, ledgers
 
 from beam_jobs import storage
-from pipeline import runs
 from pipeline.cli.main import main
 from pipeline.summary import metric_rows
 
@@ -23,17 +22,6 @@ def uploaded(cloud: Cloud) -> list[str]:
         path = Path(storage.resolve(source["path"], str(FLIGHTS.parent)))
         words += ["--set", f"sources.{name}.path={cloud.bucket.put(f'sources/{path.name}', path.read_bytes())}"]
     return words
-
-
-def digests(run: runs.Run) -> dict[str, object]:
-    """Of the content of every output; a manifest also names the source's files, which lie elsewhere here."""
-    return {
-        f"{step.name}.{key}": output.properties.get("content_digest") or output.properties["tree_digest"]
-        for step in run.steps
-        for key, outputs in step.outputs.items()
-        for output in outputs
-        if not step.is_resolver
-    }
 
 
 @pytest.mark.long

@@ -15,7 +15,7 @@ import pytest
 from cloud.loopback_cloud import Cloud
 from cloud.misbehaviour import FailsHalfWay, WorkerKilled, WorkersComeLate
 from pyarrow import parquet
-from sales_project import SALES, Project, latest, ledgers, states
+from sales_project import SALES, Project, digests, latest, ledgers, states
 
 from pipeline import runs, stores
 from pipeline.cli.main import main
@@ -51,17 +51,6 @@ def target(cloud: Cloud) -> list[str]:
 def run(project: Project, *more: str) -> runs.Run:
     main(["run", str(project.folder / "sales.yaml"), *more, "--workspace", str(project.workspace)])
     return latest(project.workspace)
-
-
-def digests(run: runs.Run) -> dict[str, str]:
-    """Of the content of every output; a table's manifest also names the source's files, which lie elsewhere here."""
-    return {
-        f"{step.name}.{key}": output.properties.get("content_digest") or output.properties["tree_digest"]
-        for step in run.steps
-        for key, outputs in step.outputs.items()
-        for output in outputs
-        if not step.is_resolver
-    }
 
 
 def names(paths: Sequence[str]) -> set[str]:
