@@ -31,7 +31,7 @@ class PinnedFinder(importlib.machinery.PathFinder):
         spec = super().find_spec(fullname, path, target)
         if spec is None or spec.origin is None or not spec.origin.startswith(cls.folders) or spec.origin in cls.files:
             return spec
-        raise ModuleNotFoundError(f"No module named {fullname!r}", name=fullname)
+        return None
 
     @classmethod
     def find_distributions(cls, *arguments: Any, **named: Any) -> Iterator[Any]:
