@@ -16,7 +16,7 @@ from pathlib import Path
 
 SHORTEST = 12
 """A shorter secret may stand somewhere by chance once it is encoded."""
-_DEPTH = 4
+_DEPTH = 6
 _BASE64 = re.compile(rb"[A-Za-z0-9+/_-]{24,}={0,2}")
 _PACKED: dict[bytes, Callable[[bytes], bytes]] = {
     b"\x1f\x8b": gzip.decompress,
