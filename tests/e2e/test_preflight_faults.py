@@ -20,7 +20,7 @@ from sales_project import SALES, Braid, Outcome, Project
 
 from pipeline.deploy.worker_package import PROJECT
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 SECONDS = 30
 """Of computing, in all processes together: what a check may take on a quiet machine with one core."""
 ENVIRONMENT = ("PATH", "HOME", "STORAGE_EMULATOR_HOST", "GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_CLOUD_PROJECT")

@@ -18,7 +18,7 @@ from beam_jobs.table import Table, read_table
 from components.evaluator.evaluation import METRICS_FILE
 from pipeline import runs
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 HERE = ("--workspace", "ws")
 EASY = "evaluate: {slices: [shop], thresholds: {auc: {min: 0.1}}, champion: {at_most_worse: 1}}\n"
