@@ -11,6 +11,7 @@ import pytest
 from bucket import Bucket
 from s3_bucket import S3Bucket
 from sales_project import SALES, Braid, Outcome, Project, latest, ledgers, states
+from served_model import serving
 
 from beam_jobs import storage
 from beam_jobs.folder_digest import files_in
@@ -37,6 +38,18 @@ VARYING = (
     "saved_model.pb",
     "variables.data",
 )
+
+TWO_PASSES = """\
+import tensorflow as tf
+import tensorflow_transform as tft
+
+def preprocessing_fn(inputs):
+    scaled = tft.scale_to_0_1(inputs["amount"])
+    return {
+        "again": tft.scale_to_z_score(scaled * scaled),
+        "shop": tft.compute_and_apply_vocabulary(inputs["shop"], num_oov_buckets=1),
+    }
+"""
 
 
 @pytest.fixture
@@ -159,6 +172,23 @@ def test_two_families_in_a_bucket(source: str, bucket: Bucket, project: Project,
     assert braid("score", "sales@1", "sales.csv", "--to", f"{bucket.url}/scored", *HERE).code == 0
 
 
+@pytest.mark.long
+def test_code_of_the_user_and_of_tfma_in_a_bucket(source: str, bucket: Bucket, project: Project, braid: Braid) -> None:
+    """A transform that takes two passes, whose files TensorFlow writes itself; and a judge that writes its own."""
+    project.write("transforming.py", TWO_PASSES)
+    changes = (("train:\n  rounds: 10\n", "transform: {module: transforming.py}\ntrain: {family: keras, epochs: 2}\n"),)
+    judged = "evaluate: {engine: tfma, thresholds: {auc: {min: 0.1}}}\n"
+    project.configure(*changes, more=judged)
+    run(braid, workspace="local")
+    run(braid, f"{bucket.url}/out")
+    here, there = latest(project.folder / "local"), latest(project.workspace)
+    assert without_models(metrics(there)) == without_models(metrics(here))
+    for step, key in (("transform", "transform_graph"), ("evaluate", "evaluation")):
+        names = [{name for name, _ in files_in(output(found, step, key).uri)} for found in (here, there)]
+        assert names[0] == names[1]
+    assert steady(files(there))["transform.transform_graph"] == steady(files(here))["transform.transform_graph"]
+
+
 def test_questions_about_outputs_in_a_bucket(source: str, bucket: Bucket, project: Project, braid: Braid) -> None:
     project.configure(("path: sales.csv", f"path: {source}"))
     run(braid, f"{bucket.url}/out")
@@ -254,6 +284,9 @@ def test_models_that_serve_from_a_bucket(source: str, bucket: Bucket, project: P
     assert "Not pushed: This very model was withdrawn as version 00000002 by ann: it drifts" in again.out
     scored = json.loads(braid("score", "sales", "sales.csv", "--to", "scored", "--json", *HERE).out)
     assert scored["model"]["name"] == "sales@00000001"
+    with serving(project, "sales") as served:
+        answer = served.predict([{"id": 1, "day": "2024-10-01", "amount": 99.5, "shop": "north", "kind": "a"}])
+    assert 0.5 < answer["predictions"][0] < 1
     assert braid("lineage", "gc", "--days", "0", "--delete", *HERE).code == 0
     assert braid("score", "sales", "sales.csv", "--to", "again", *HERE).code == 0
 
